@@ -1,0 +1,1 @@
+"""Ground: errors, records, JSON text, the log line; imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""config.json: one file a field, named by its JSON path."""

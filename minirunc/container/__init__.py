@@ -1,0 +1,1 @@
+"""A container's life: the order of a birth, of an exec, and the state on disk."""

@@ -1,0 +1,1 @@
+"""What the kernel offers: system calls, the hand, paths below a root, /proc, cgroup files."""
