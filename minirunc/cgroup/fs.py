@@ -1,0 +1,195 @@
+"""The file system driver: linux.cgroupsPath to a cgroup of the container's own, limits, freeze, kill, removal.
+
+Source: Documentation/admin-guide/cgroup-v2.rst. Made before the container's process, which clone3 puts into it.
+"""
+
+import posix
+from select import POLLPRI, poll
+from time import monotonic, sleep
+
+from minirunc.base.errors import ConfigError, Error, StateError
+from minirunc.kernel import cgroupfs
+
+
+def path_for(cgroups_path: str, container_id: str) -> str:
+    """The cgroup's path below the hierarchy's root: absolute as given, else beside the runtime's own cgroup."""
+    if not cgroups_path.startswith("/"):
+        beside = cgroupfs.own_path().rpartition("/")[0]
+        cgroups_path = f"{beside}/{cgroups_path or container_id}"
+    parts: list[str] = []
+    for part in cgroups_path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    if not parts:
+        raise ConfigError("linux.cgroupsPath", "is the root of the cgroup hierarchy; name a cgroup below it")
+    return "/" + "/".join(parts)
+
+
+def missing_levels(path: str) -> list[str]:
+    """The levels of `path` that do not exist yet, outermost first: what a birth will make and a delete removes."""
+    root, _ = cgroupfs.mount_point()
+    parts = path.strip("/").split("/")
+    levels = ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
+    for i, level in enumerate(levels):
+        try:
+            posix.stat(root + level, follow_symlinks=False)
+        except FileNotFoundError:
+            return levels[i:]
+    return []
+
+
+def create(path: str) -> int:
+    """Make the cgroup, each level's controllers enabled for the next; returns an fd of its directory."""
+    root, _ = cgroupfs.mount_point()
+    here = cgroupfs.open_directory(root)
+    try:
+        for name in path.strip("/").split("/"):
+            _enable_controllers(here)
+            fresh = cgroupfs.make(here, name)
+            below = cgroupfs.child(here, name)
+            posix.close(here)
+            here = below
+        if not fresh:
+            _check_unused(here)
+    except OSError as error:
+        posix.close(here)
+        error.add_note(f"unable to apply cgroup configuration: cgroup {root}{path}")
+        raise
+    except BaseException:
+        posix.close(here)
+        raise
+    return here
+
+
+def _enable_controllers(cgroup: int) -> None:
+    """Let the children of `cgroup` have all its controllers; those that refuse are found out when a limit needs them."""
+    wanted = set(cgroupfs.read(cgroup, "cgroup.controllers").split())
+    wanted -= set(cgroupfs.read(cgroup, "cgroup.subtree_control").split())
+    if not wanted:
+        return
+    try:
+        cgroupfs.write(cgroup, "cgroup.subtree_control", " ".join("+" + name for name in wanted))
+    except OSError:
+        for name in wanted:
+            try:
+                cgroupfs.write(cgroup, "cgroup.subtree_control", "+" + name)
+            except OSError:
+                continue
+
+
+def _check_unused(cgroup: int) -> None:
+    """A cgroup that was there before is taken only if nobody is in it (two containers in one would share their end)."""
+    if count := len(cgroupfs.processes(cgroup)):
+        raise StateError(f"container's cgroup is not empty: {count} process(es) found")
+    if cgroupfs.read(cgroup, "cgroup.freeze") == "1":
+        raise StateError("container's cgroup unexpectedly frozen")
+
+
+def limit(cgroup: int, where: str, file: str, value: str) -> None:
+    """Set one limit; `where` is its JSON path. Raises ConfigError naming controller, host mode and what to do."""
+    try:
+        cgroupfs.write(cgroup, file, value)
+    except FileNotFoundError:
+        raise ConfigError(where, _why_missing(cgroup, file)) from None
+    except PermissionError as error:
+        if error.errno != 1:
+            raise
+        raise ConfigError(where, _why_missing(cgroup, file)) from None
+    except OSError as error:
+        error.add_note(f"config.json: {where}: writing {value!r} to {file}")
+        raise
+
+
+def _why_missing(cgroup: int, file: str) -> str:
+    controller = file.partition(".")[0]
+    _, hybrid = cgroupfs.mount_point()
+    if controller in cgroupfs.read(cgroup, "cgroup.controllers").split():
+        return f"this kernel has no {file}"
+    if hybrid:
+        return (
+            f"the {controller} controller is not available: this host is hybrid, cgroup v1 holds it; remove the limit,"
+            " or boot with systemd.unified_cgroup_hierarchy=1"
+        )
+    return f"the {controller} controller is not available in this cgroup; remove the limit, or have it delegated"
+
+
+def freeze(cgroup: int, frozen: bool, timeout_s: float = 10) -> None:
+    """Freeze or thaw all processes and wait until they are."""
+    cgroupfs.write(cgroup, "cgroup.freeze", "1" if frozen else "0")
+    if not _wait(cgroup, "frozen", int(frozen), timeout_s):
+        raise Error(f"the cgroup did not {'freeze' if frozen else 'thaw'} within {timeout_s:g} seconds")
+
+
+def _wait(cgroup: int, key: str, value: int, timeout_s: float) -> bool:
+    """Wait for `key value` in cgroup.events; the kernel announces a change by POLLPRI."""
+    fd = posix.open("cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=cgroup)
+    try:
+        watch = poll()
+        watch.register(fd, POLLPRI)
+        end = monotonic() + timeout_s
+        while True:
+            text = posix.pread(fd, 4096, 0).decode()
+            if f"{key} {value}\n" in text:
+                return True
+            left = end - monotonic()
+            if left <= 0:
+                return False
+            watch.poll(min(left, 0.1) * 1000)
+    finally:
+        posix.close(fd)
+
+
+def kill(cgroup: int) -> None:
+    """SIGKILL to everything in it, frozen or not."""
+    try:
+        cgroupfs.write(cgroup, "cgroup.kill", "1")
+    except FileNotFoundError:  # before Linux 5.14
+        for pid in cgroupfs.processes(cgroup):
+            posix.kill(pid, 9)
+        cgroupfs.write(cgroup, "cgroup.freeze", "0")
+
+
+def destroy(path: str, made: list[str], timeout_s: float = 10) -> None:
+    """End what is in the cgroup and remove it, then those of the levels above that the container `made`."""
+    root, _ = cgroupfs.mount_point()
+    parent, _, name = path.rpartition("/")
+    try:
+        above = cgroupfs.open_directory(root + parent)
+    except FileNotFoundError:
+        return
+    try:
+        _remove(above, name, timeout_s)
+    finally:
+        posix.close(above)
+    for level in reversed(made):
+        try:
+            posix.rmdir(root + level)
+        except OSError:  # somebody else uses it by now
+            break
+
+
+def _remove(parent: int, name: str, timeout_s: float) -> None:
+    end = monotonic() + timeout_s
+    pause = 0.0005
+    while True:
+        try:
+            cgroupfs.remove(parent, name)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != 16:
+                raise
+        cgroup = cgroupfs.child(parent, name)
+        try:
+            kill(cgroup)
+            empty = _wait(cgroup, "populated", 0, end - monotonic())
+            if not empty or monotonic() > end:
+                pids = ", ".join(map(str, cgroupfs.processes(cgroup)))
+                raise Error(f"unable to remove cgroup {name}: still in it: {pids or 'no process'}")
+        finally:
+            posix.close(cgroup)
+        sleep(pause)  # an emptied cgroup stays busy until its last zombie is reaped
+        pause = min(2 * pause, 0.05)

@@ -1,0 +1,56 @@
+"""Status of a container, derived: its process by pid, start time and boot; its cgroup's freezer; its fifo."""
+
+import posix
+
+from minirunc.base.errors import StateError
+from minirunc.container.store import FIFO, State, Store, boot_id
+from minirunc.kernel import cgroupfs, procfs
+
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+
+
+def status(store: Store, state: State) -> str:
+    """One of the runtime-spec's words, or `paused` (runtime.md "State")."""
+    if not alive(state):
+        return STOPPED
+    if not state.pid:
+        return CREATING
+    if frozen(state):
+        return PAUSED
+    return CREATED if store.exists(FIFO) else RUNNING
+
+
+def alive(state: State) -> bool:
+    """Whether the container's process (while it is made: its maker) is the one that was started, and no zombie."""
+    if state.boot_id != boot_id():
+        return False
+    found = procfs.stat(state.pid or state.creator)
+    return found is not None and found.start == state.pid_start and found.status not in "ZX"
+
+
+def frozen(state: State) -> bool:
+    """Whether the cgroup's freezer is on."""
+    if not state.cgroup:
+        return False
+    try:
+        cgroup = open_cgroup(state)
+    except OSError:
+        return False
+    try:
+        return cgroupfs.read(cgroup, "cgroup.freeze") == "1"
+    finally:
+        posix.close(cgroup)
+
+
+def open_cgroup(state: State) -> int:
+    """An fd of the container's cgroup."""
+    root, _ = cgroupfs.mount_point()
+    return cgroupfs.open_directory(root + state.cgroup)
+
+
+def require(store: Store, state: State, *wanted: str) -> str:
+    """The status, if it is one of `wanted`; raises StateError with the text callers look for."""
+    is_now = status(store, state)
+    if is_now not in wanted:
+        raise StateError(f"container not running: {store.id} is {is_now}")
+    return is_now

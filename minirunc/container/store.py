@@ -1,0 +1,168 @@
+"""The state directory <root>/<id>/: state.json (how to find and undo the container), config.json (the bundle's, as it
+was), exec.fifo (there as long as the process waits for `start`). Status is derived from the kernel, never believed.
+
+state.json is written aside and renamed. It is there before the first side effect, with pid 0 and who makes it.
+"""
+
+import posix
+from fcntl import LOCK_EX, LOCK_NB, flock
+from time import gmtime, time_ns
+
+from minirunc.base import jsontext
+from minirunc.base.errors import Error, StateError
+from minirunc.base.record import Record
+from minirunc.kernel import procfs
+
+FIFO = "exec.fifo"
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+
+
+class State(Record):
+    """What state.json holds."""
+
+    id: str
+    pid: int  # in the runtime's pid namespace; 0 while it is being made
+    pid_start: int  # clock ticks after boot, proc(5) stat field 22; of `creator` while pid is 0
+    creator: int  # pid of the runtime that makes it, for telling `creating` from a birth that was killed
+    boot_id: str
+    bundle: str
+    rootfs: str
+    created: str  # RFC 3339 with nanoseconds, UTC
+    cgroup: str  # path below the hierarchy's root; "" where it has none
+    cgroup_made: list[str]  # levels of `cgroup` that the birth had to make
+    annotations: dict[str, str]
+
+
+def check_id(container_id: str) -> None:
+    """Refuse an id that is not a plain name: it becomes a directory below the root and the cgroup's name."""
+    if not container_id:
+        raise Error("container id cannot be empty")
+    if container_id in (".", "..") or not _LETTERS.issuperset(container_id):
+        raise Error(f"invalid container ID format: {container_id!r}: letters, digits and _ + - . are allowed")
+
+
+class Store:
+    """One container's state directory."""
+
+    __slots__ = ("directory", "id")
+
+    def __init__(self, root: str, container_id: str) -> None:
+        check_id(container_id)
+        self.id = container_id
+        self.directory = f"{root}/{container_id}"
+
+    def path(self, name: str) -> str:
+        """The host path of one of its files."""
+        return f"{self.directory}/{name}"
+
+    def claim(self) -> None:
+        """Make the directory; raises StateError if the id is in use."""
+        root = self.directory.rpartition("/")[0]
+        try:
+            posix.mkdir(self.directory, 0o711)
+        except FileNotFoundError:
+            _make_root(root)
+            posix.mkdir(self.directory, 0o711)
+        except FileExistsError:
+            raise StateError(f"container with given ID already exists: {self.id}") from None
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file aside and rename it into place."""
+        aside = self.path(f".{name}")
+        fd = posix.open(aside, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
+        try:
+            data = text.encode("utf-8", "surrogateescape")
+            while data:
+                data = data[posix.write(fd, data) :]
+        finally:
+            posix.close(fd)
+        posix.rename(aside, self.path(name))
+
+    def read(self, name: str) -> str:
+        """The text of a file; raises StateError if there is no such container."""
+        try:
+            fd = posix.open(self.path(name), posix.O_RDONLY | posix.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise StateError(f"container does not exist: {self.id}") from None
+        try:
+            data = b""
+            while part := posix.read(fd, 1 << 20):
+                data += part
+        finally:
+            posix.close(fd)
+        return data.decode("utf-8", "surrogateescape")
+
+    def save(self, state: State) -> None:
+        """Write state.json."""
+        self.write("state.json", jsontext.dumps({name: getattr(state, name) for name in State.__slots__}))
+
+    def load(self) -> State:
+        """Read state.json; raises StateError if there is no such container."""
+        return State.parse(jsontext.loads(self.read("state.json"), self.path("state.json")))
+
+    def exists(self, name: str = "") -> bool:
+        """Whether the directory, or one of its files, is there."""
+        try:
+            posix.stat(self.path(name), follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def remove(self) -> None:
+        """Remove the directory with all its files; state.json goes last, so that a killed delete can be repeated."""
+        try:
+            names = posix.listdir(self.directory)
+        except FileNotFoundError:
+            return
+        for name in sorted(names, key=lambda name: name == "state.json"):
+            try:
+                posix.unlink(self.path(name))
+            except IsADirectoryError:
+                from minirunc.base.seams import rmtree
+
+                rmtree(self.path(name))
+            except FileNotFoundError:
+                continue
+        try:
+            posix.rmdir(self.directory)
+        except FileNotFoundError:
+            pass
+
+    def lock(self) -> int:
+        """Take the lock that `start` holds; returns its fd. Raises StateError while another has it."""
+        fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            flock(fd, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            posix.close(fd)
+            raise StateError(f"container {self.id} is being started by another process") from None
+        return fd
+
+
+def _make_root(root: str) -> None:
+    parts = root.split("/")
+    for i in range(2, len(parts) + 1):
+        try:
+            posix.mkdir("/".join(parts[:i]), 0o700 if i == len(parts) else 0o755)
+        except FileExistsError:
+            continue
+
+
+def containers(root: str) -> list[str]:
+    """The ids below the root, sorted."""
+    return sorted(
+        entry for entry in posix.listdir(root) if posix.stat(f"{root}/{entry}").st_mode & 0o170000 == 0o040000
+    )
+
+
+def now() -> str:
+    """RFC 3339 with nanoseconds, UTC."""
+    ns = time_ns()
+    t = gmtime(ns // 1_000_000_000)
+    fraction = f"{ns % 1_000_000_000:09d}".rstrip("0")
+    return f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}" + (f".{fraction}Z" if fraction else "Z")
+
+
+def boot_id() -> str:
+    """Changes with each boot: a pid and its start time alone may come again."""
+    return procfs.read("sys/kernel/random/boot_id").rstrip("\n")

@@ -1,0 +1,130 @@
+"""The only code that reads and writes below a cgroup: by names relative to a directory fd, never through a link."""
+
+import posix
+
+from minirunc.base.errors import Error
+
+_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+def mount_point() -> tuple[str, bool]:
+    """Where cgroup v2 is mounted, and whether the host is hybrid (v1 holds some of the controllers).
+
+    Only cgroup2 has cgroup.controllers in its root (cgroups(7)).
+    """
+    for path, hybrid in (("/sys/fs/cgroup", False), ("/sys/fs/cgroup/unified", True)):
+        try:
+            posix.stat(path + "/cgroup.controllers", follow_symlinks=False)
+        except OSError:
+            continue
+        return path, hybrid
+    raise Error("cgroup v2 is not mounted at /sys/fs/cgroup nor at /sys/fs/cgroup/unified: mount it, or boot with it")
+
+
+def own_path() -> str:
+    """The cgroup this process is in, as /proc/self/cgroup names it."""
+    for line in _read_path("/proc/self/cgroup").splitlines():
+        if line.startswith("0::"):
+            return line[3:].removesuffix(" (deleted)")
+    return "/"
+
+
+def _read_path(path: str) -> str:
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(fd, 1 << 20).decode("utf-8", "surrogateescape")
+    finally:
+        posix.close(fd)
+
+
+def open_directory(path: str) -> int:
+    """An fd of the cgroup's directory; the path is below mount_point() and holds no link."""
+    return posix.open(path, _DIRECTORY)
+
+
+def make(parent: int, name: str) -> bool:
+    """Make the cgroup `name` below `parent`; False if it is there already."""
+    try:
+        posix.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True
+
+
+def child(parent: int, name: str) -> int:
+    """An fd of the cgroup `name` below `parent`."""
+    return posix.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def read(cgroup: int, file: str) -> str:
+    """The text of a cgroup's file, without the last newline."""
+    fd = posix.open(file, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=cgroup)
+    try:
+        text = b""
+        while part := posix.read(fd, 65536):
+            text += part
+        return text.decode().removesuffix("\n")
+    finally:
+        posix.close(fd)
+
+
+def write(cgroup: int, file: str, value: str) -> None:
+    """Write a cgroup's file with one write(2)."""
+    fd = posix.open(file, posix.O_WRONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=cgroup)
+    try:
+        posix.write(fd, value.encode())
+    finally:
+        posix.close(fd)
+
+
+def flag(cgroup: int, file: str, key: str) -> int:
+    """The number behind `key` in a flat keyed file such as cgroup.events."""
+    for line in read(cgroup, file).splitlines():
+        name, _, value = line.partition(" ")
+        if name == key:
+            return int(value)
+    return 0
+
+
+def children(cgroup: int) -> list[str]:
+    """The names of the cgroups right below."""
+    return [name for name in posix.listdir(cgroup) if posix.stat(name, dir_fd=cgroup).st_mode & 0o170000 == 0o040000]
+
+
+def processes(cgroup: int) -> list[int]:
+    """The pids in the cgroup and below, as this process's pid namespace counts them."""
+    try:
+        pids = [int(pid) for pid in read(cgroup, "cgroup.procs").split()]
+    except OSError as error:
+        if error.errno != 95:  # EOPNOTSUPP: threaded; the threads' processes are listed by the domain above
+            raise
+        pids = []
+    for name in children(cgroup):
+        try:
+            below = child(cgroup, name)
+        except FileNotFoundError:
+            continue
+        try:
+            pids += processes(below)
+        finally:
+            posix.close(below)
+    return pids
+
+
+def remove(parent: int, name: str) -> None:
+    """Remove the cgroup `name` and all below it, deepest first; raises OSError EBUSY while processes are in it."""
+    try:
+        posix.rmdir(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (16, 39):  # EBUSY, ENOTEMPTY: it has cgroups below
+            raise
+    below = child(parent, name)
+    try:
+        for each in children(below):
+            remove(below, each)
+    finally:
+        posix.close(below)
+    posix.rmdir(name, dir_fd=parent)

@@ -1,0 +1,147 @@
+"""The only code that opens a path below a rootfs: openat2(2) with RESOLVE_IN_ROOT, so that no link leads out of it.
+
+The tree belongs to an attacker who may change it meanwhile (CVE-2021-30465, CVE-2024-45310): what is found is used by
+fd, directories are made below a verified parent, and EAGAIN (a rename raced with the walk) is retried a bounded time.
+"""
+
+from minirunc.base.errors import SecurityError, SyscallError
+from minirunc.kernel.constants import (
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_PATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    STATX_BASIC_STATS,
+    AT_EMPTY_PATH,
+)
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Fd, Out
+
+ENOENT, EAGAIN, EEXIST, ENOTDIR, ELOOP = 2, 11, 17, 20, 40
+_RETRIES = 128
+_LINKS = 40  # as the kernel's own limit on links in a path
+_IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+
+
+def openat2(do: Batch, root: int, in_root: str, flags: int = O_PATH, mode: int = 0) -> Fd:
+    """One try, as a call of a batch; close-on-exec."""
+    return do.openat2(root, in_root or ".", flags | O_CLOEXEC, _IN_ROOT, mode)
+
+
+def find(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:
+    """The fd of what `in_root` names, or -ENOENT, -ENOTDIR, -ELOOP; raises SyscallError for anything else."""
+    for _ in range(_RETRIES):
+        with hand.batch() as do:
+            fd = do.tolerate(openat2(do, root, in_root, flags))
+        if int(fd) != -EAGAIN:
+            break
+    if int(fd) < 0 and int(fd) not in (-ENOENT, -ENOTDIR, -ELOOP):
+        raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -int(fd))
+    return int(fd)
+
+
+def open(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:
+    """The fd of what `in_root` names; raises SyscallError."""
+    fd = find(hand, root, in_root, flags)
+    if fd < 0:
+        raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -fd)
+    return fd
+
+
+def kind_and_mode(hand: Hand, fd: int) -> int:
+    """st_mode of what an fd names."""
+    room = Out(256)
+    with hand.batch() as do:
+        do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room)
+    return int.from_bytes(room.data[28:30], "little")
+
+
+def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
+    """An fd of the directory `in_root`, made with all its parents where missing; links are followed inside the root."""
+    fd = find(hand, root, in_root)
+    if fd != -ENOENT:
+        if fd < 0:
+            raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -fd)
+        return fd
+    parts = [part for part in in_root.split("/") if part not in ("", ".")]
+    here = "."
+    links = 0
+    parent = open(hand, root, here, O_PATH | O_DIRECTORY)
+    while parts:
+        name = parts.pop(0)
+        below = f"{here}/{name}"
+        fd = find(hand, root, below)
+        if fd == -ENOENT and name != "..":
+            with hand.batch() as do:
+                made = do.tolerate(do.mkdirat(parent, name, mode))
+            if int(made) == -EEXIST:  # a link whose target is missing: go where it points, below the root
+                links += 1
+                if links > _LINKS:
+                    raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', ELOOP)
+                target = readlink(hand, parent, name)
+                if target.startswith("/"):
+                    here = "."
+                    _close(hand, parent)
+                    parent = open(hand, root, here, O_PATH | O_DIRECTORY)
+                parts = [part for part in target.split("/") if part not in ("", ".")] + parts
+                continue
+            if int(made) < 0:
+                raise SyscallError("mkdirat", f'root, "{below}", {mode:#o}', -int(made))
+            fd = find(hand, root, below, O_PATH | O_DIRECTORY | O_NOFOLLOW)
+        if fd < 0:
+            raise SyscallError("openat2", f'root, "{below}", RESOLVE_IN_ROOT', -fd)
+        _close(hand, parent)
+        parent, here = fd, below
+    return parent
+
+
+def readlink(hand: Hand, parent: int, name: str) -> str:
+    """The text of the link `name` right below `parent`."""
+    room = Out(4096)
+    with hand.batch() as do:
+        do.readlinkat(parent, name, room)
+    return room.text().decode("utf-8", "surrogateescape")
+
+
+def file(hand: Hand, root: int, in_root: str, mode: int = 0o644) -> int:
+    """An O_PATH fd of the file `in_root`, made empty with its parents where missing."""
+    links = 0
+    while (fd := find(hand, root, in_root)) == -ENOENT:
+        above, _, name = in_root.rstrip("/").rpartition("/")
+        if name in ("", ".", ".."):
+            raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', ENOENT)
+        parent = directory(hand, root, above)
+        with hand.batch() as do:
+            made = do.tolerate(do.openat(parent, name, O_CLOEXEC | O_NOFOLLOW | 0o301, mode))  # O_CREAT|O_EXCL|O_WRONLY
+        if int(made) >= 0:
+            _close(hand, int(made))
+        elif int(made) != -EEXIST:
+            raise SyscallError("openat", f'root, "{in_root}", O_CREAT|O_EXCL, {mode:#o}', -int(made))
+        else:
+            links += 1
+            if links > _LINKS:
+                raise SecurityError(f"{in_root}: cannot be made below the root file system: too many links")
+            target = readlink(hand, parent, name)
+            in_root = target if target.startswith("/") else f"{above}/{target}"
+        _close(hand, parent)
+    if fd < 0:
+        raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -fd)
+    return fd
+
+
+def read(hand: Hand, root: int, in_root: str, limit: int = 65536) -> bytes | None:
+    """The first `limit` bytes of a regular file, or None where there is none."""
+    fd = find(hand, root, in_root, 0o4000)  # O_RDONLY|O_NONBLOCK: a fifo in its place must not hold us
+    if fd < 0:
+        return None
+    room = Out(limit)
+    with hand.batch() as do:
+        count = do.tolerate(do.read(fd, room, limit))
+        do.close(fd)
+    return room.data[: int(count)] if int(count) >= 0 else None
+
+
+def _close(hand: Hand, fd: int) -> None:
+    with hand.batch() as do:
+        do.close(fd)
