@@ -1,0 +1,1 @@
+"""The tests: real namespaces, real cgroups, two kernels."""

@@ -1,0 +1,60 @@
+"""Fixtures for all tests: a busybox root file system, bundles, the runtime, a watch on what it leaves."""
+
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.ground import bundle as bundles
+from tests.ground import leftovers
+from tests.ground.runtime import PURE_V2, Runtime
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A busybox root file system, shared by the session: to copy, not to change."""
+    return bundles.busybox_rootfs(tmp_path_factory.mktemp("busybox") / "rootfs")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, busybox: Path) -> Callable[..., bundles.Bundle]:
+    """Make a fresh bundle: `bundle("id -u")` runs a script, `bundle(["id", "-u"])` a program."""
+    count = 0
+
+    def make(args: str | Sequence[str] = ("true",)) -> bundles.Bundle:
+        nonlocal count
+        count += 1
+        return bundles.make(tmp_path / f"bundle{count}", busybox, args)
+
+    return make
+
+
+@pytest.fixture
+def minirunc(tmp_path: Path) -> Iterator[Runtime]:
+    """The runtime under test; the test fails if it leaves a state directory, process, cgroup or mount."""
+    if os.geteuid() != 0:
+        pytest.fail("needs root: `make test` starts the tests so")
+    leftovers.become_subreaper()
+    runtime = Runtime(tmp_path)
+    yield runtime
+    left = runtime.close()
+    assert not left, "left behind:\n  " + "\n  ".join(left)
+
+
+@pytest.fixture
+def pure_v2(minirunc: Runtime) -> list[str]:
+    """Have `minirunc` run where cgroup v2 is on /sys/fs/cgroup; the prefix, for other commands."""
+    minirunc.prefix = PURE_V2
+    return PURE_V2
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip that does not say why is a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        if why.removeprefix("Skipped").strip(": ") in ("", "unconditional skip"):
+            report.outcome, report.longrepr = "failed", f"{item.nodeid}: a skipped test must say why"
+    return report

@@ -1,0 +1,86 @@
+"""What containers may leave behind: directories, processes, cgroups, mounts; minirunc is not asked."""
+
+import ctypes
+import os
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans among our descendants: a process left by a container is our child, and is found."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def children() -> set[int]:
+    """The pids of our children, living or not yet waited for."""
+    us = os.getpid()
+    return {pid for pid in _pids() if _parent(pid) == us}
+
+
+def processes(before: set[int]) -> list[str]:
+    """Our children that were not there before and live: told and killed. The dead ones are waited for."""
+    left = []
+    for pid in sorted(children() - before):
+        if os.waitpid(pid, os.WNOHANG)[0] == 0:
+            left.append(f"process {pid}: {_command(pid)}")
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+    return left
+
+
+def state_directories(root: Path) -> set[str]:
+    """The container ids that have a directory below the state root."""
+    try:
+        return {entry.name for entry in root.iterdir() if entry.is_dir()}
+    except FileNotFoundError:
+        return set()
+
+
+def cgroups(token: str) -> list[str]:
+    """The v2 cgroups with the token in their name: told and, where that is possible, removed."""
+    left = []
+    for mount in cgroup2_mounts():
+        for directory, _, _ in os.walk(mount, topdown=False):
+            if token in os.path.basename(directory):
+                left.append(f"cgroup {directory}")
+                try:
+                    os.rmdir(directory)
+                except OSError as error:
+                    left.append(f"which cannot be removed: {error.strerror}")
+    return left
+
+
+def mounts(below: Path) -> list[str]:
+    """The mounts in our mount namespace that touch a directory of the test's."""
+    return [f"mount {line}" for line in _mountinfo() if f"{below}/" in line]
+
+
+def cgroup2_mounts() -> list[Path]:
+    """Where cgroup2 is mounted."""
+    lines = [line.split() for line in _mountinfo()]
+    return [Path(words[4]) for words in lines if words[words.index("-") + 1] == "cgroup2"]
+
+
+def _mountinfo() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text().splitlines()
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _parent(pid: int) -> int:
+    try:
+        # The command name in parentheses may hold anything, so count from its end.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return "?"

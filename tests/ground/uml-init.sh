@@ -1,0 +1,41 @@
+#!/bin/sh
+# The first process in User-Mode Linux: makes the place, runs one command, powers off.
+#   $1: a directory of the host with `command`; `booted`, `output` and `status` are left there
+box=$1
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+
+prepare() {
+    set -e
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    mountpoint -q /dev || mount -t devtmpfs devtmpfs /dev
+    mkdir -p /dev/pts /dev/shm
+    mount -t devpts -o ptmxmode=666,mode=620,gid=5 devpts /dev/pts
+    mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+    mount -t tmpfs -o mode=755 tmpfs /run
+    mkdir -m 1777 /run/tmp
+    ln -sfn /proc/self/fd /dev/fd
+    ln -sfn /proc/self/fd/0 /dev/stdin
+    ln -sfn /proc/self/fd/1 /dev/stdout
+    ln -sfn /proc/self/fd/2 /dev/stderr
+    hostname uml
+    ip link set lo up
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    echo +cpu +io +memory +pids >/sys/fs/cgroup/cgroup.subtree_control
+    for module in fs/overlayfs/overlay drivers/net/veth drivers/block/loop; do
+        busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/$module.ko"
+    done
+    busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/drivers/net/dummy.ko" numdummies=0
+}
+
+# In a subshell, because `set -e` means nothing in a function under `if`.
+(prepare)
+if [ $? = 0 ]; then
+    : >"$box/booted"
+    # TMPDIR and not /tmp: what is to be tested may itself lie below /tmp.
+    TMPDIR=/run/tmp GROUND=uml setsid -w "$box/command" </dev/null >"$box/output" 2>&1
+    echo $? >"$box/status"
+fi
+sync
+echo o >/proc/sysrq-trigger
+sleep 60

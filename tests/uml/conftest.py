@@ -1,0 +1,80 @@
+"""Runs the tests of this directory in User-Mode Linux: booted once, each test reported as its own."""
+
+#   pytest on the host                           User-Mode Linux
+#   the first test's turn      -- node ids -->   pytest -p tests.ground.reports runs them all
+#   each test's turn:          <-- a file ----   one JSON line a report
+#   its reports are repeated
+
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.ground import reports, uml
+from tests.ground.runtime import IN_UML
+
+HERE = Path(__file__).parent
+DEADLINE_S = 1200
+OUTCOME = pytest.StashKey[dict[str, list[pytest.TestReport]]]()
+TROUBLE = pytest.StashKey[str]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep these tests in one xdist worker, so that the kernel is booted once."""
+    for item in _ours(items):
+        item.add_marker(pytest.mark.xdist_group("uml"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """On the host, repeat what the test gave in the other kernel."""
+    if IN_UML or not _ours([item]):
+        return None
+    stash = item.config.stash
+    if OUTCOME not in stash:
+        stash[OUTCOME], stash[TROUBLE] = _run_all(item.session)
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    told = stash[OUTCOME].get(_bare(item.nodeid), [])
+    for report in told:
+        report.nodeid = item.nodeid
+        item.ihook.pytest_runtest_logreport(report=report)
+    if not any(report.when == "teardown" for report in told):
+        trouble = stash[TROUBLE] or "User-Mode Linux did not report this test"
+        item.ihook.pytest_runtest_logreport(report=_failed(item, trouble))
+        stash[TROUBLE] = trouble.splitlines()[0]  # the whole of it once is enough
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _run_all(session: pytest.Session) -> tuple[dict[str, list[pytest.TestReport]], str]:
+    """Run this session's tests of this directory there: the reports, and what went wrong with the ground."""
+    command = shlex.split("-m pytest -p tests.ground.reports -p no:cacheprovider")
+    command = [sys.executable, *command, *(_bare(item.nodeid) for item in _ours(session.items))]
+    with tempfile.TemporaryDirectory(prefix="minirunc-reports-", dir="/var/tmp") as directory:
+        file = Path(directory) / "reports"
+        environment = {reports.FILE: str(file), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {name: os.environ[name] for name in ("MINIRUNC",) if name in os.environ}
+        trouble = ""
+        try:
+            result = uml.run(command, deadline_s=DEADLINE_S, environment=environment)
+            if result.status not in (0, 1):
+                trouble = f"pytest in User-Mode Linux ended with {result.status}:\n{result.output}"
+        except uml.GroundError as error:
+            trouble = str(error)
+        return reports.read(session.config, file), trouble
+
+
+def _ours(items: list[pytest.Item]) -> list[pytest.Item]:
+    return [item for item in items if HERE in item.path.parents]
+
+
+def _bare(nodeid: str) -> str:
+    # xdist's loadgroup adds @group to the node ids of its workers.
+    return nodeid.removesuffix("@uml")
+
+
+def _failed(item: pytest.Item, why: str) -> pytest.TestReport:
+    return pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "setup")
