@@ -121,7 +121,14 @@ def header(runtimes: list[Runtime], rounds: int) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, results: Results) -> None:
+def write(path: Path, text: str) -> None:
+    """Write a file that is its directory's owner's: root leaves nothing of its own in a checkout."""
+    path.write_text(text)
+    owner = path.absolute().parent.stat()
+    os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def write_json(path: Path, results: Results, about: list[str]) -> None:
     cases: dict[str, dict[str, object]] = {case: {} for case, _ in results}
     for (case, name), cell in results.items():
         cases[case][name] = {
@@ -136,15 +143,14 @@ def write_json(path: Path, results: Results) -> None:
         }
         for target in report.TARGETS
     ]
-    path.write_text(
-        json.dumps({"units": {"wall": "ms", "cpu": "ms", "peak": "MiB"}, "cases": cases, "targets": targets})
-    )
+    units = {"wall": "ms", "cpu": "ms", "peak": "MiB"}
+    write(path, json.dumps({"about": about, "units": units, "cases": cases, "targets": targets}))
 
 
 def draw(chosen: argparse.Namespace, results: Results, notes: list[str]) -> None:
     """The README's chart only from a whole run of the real ones; a named file always."""
     if chosen.chart:
-        chosen.chart.write_text(chart.draw(results, notes))
+        write(chosen.chart, chart.draw(results, notes))
         say(f"chart: {chosen.chart}")
         return
     complete = {
@@ -153,9 +159,7 @@ def draw(chosen: argparse.Namespace, results: Results, notes: list[str]) -> None
     if not complete or chosen.runtime or chosen.rounds < LEAST_ROUNDS:
         say(f"chart not drawn: that takes all cases and runtimes and {LEAST_ROUNDS} rounds, or --chart FILE")
         return
-    CHART.write_text(chart.draw(results, notes))
-    owner = CHART.parent.stat()
-    os.chown(CHART, owner.st_uid, owner.st_gid)  # root leaves nothing of its own in a checkout
+    write(CHART, chart.draw(results, notes))
     say(f"chart: {CHART.relative_to(ground.REPO)}")
 
 
@@ -170,7 +174,8 @@ def measure(chosen: argparse.Namespace, work: Path, stack: ExitStack) -> int:
     if busybox is None:
         raise NoGround("no busybox for the rootfs")
     spawner = Spawner(busybox, str(work / "errors"))
-    print(header(runtimes, chosen.rounds), flush=True)
+    about = header(runtimes, chosen.rounds)
+    print(about, flush=True)
     if chosen.profile:
         if runtimes[0].name != "minirunc":
             raise NoGround("--profile is of minirunc, which is not there")
@@ -183,7 +188,7 @@ def measure(chosen: argparse.Namespace, work: Path, stack: ExitStack) -> int:
         print(line)
     print(report.verdicts(results))
     if chosen.json:
-        write_json(chosen.json, results)
+        write_json(chosen.json, results, about.splitlines() + differences)
     draw(chosen, results, differences)
     return 0
 

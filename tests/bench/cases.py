@@ -121,7 +121,7 @@ def in_target(runtime: Runtime, *words: str) -> Measure:
 
 def bare(python: str) -> dict[str, Measure]:
     """The floor: what nothing but an interpreter takes, left in the ordinary way and by _exit."""
-    leave = [python, "-I", "-S", "-c", "import os; os._exit(0)"]
+    leave = [python, "-I", "-S", "-c", "import posix; posix._exit(0)"]  # os is not imported yet
     return {
         BARE_PASS: lambda launch: launch([python, "-I", "-S", "-c", "pass"]),
         BARE_EXIT: lambda launch: launch(leave),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from .cases import Runtime, make_bundle, start_target
+from .cases import Bundles, Runtime, start_target
 from .ground import REPO
 from .spawn import ENVIRONMENT, Failed, Spawner
 from .stats import order
@@ -16,29 +16,29 @@ GROUND = (
     "import sys, os, posix, errno, ctypes, struct, _json, _socket, select, fcntl, resource, _signal, time"
 )
 TRACER = Path(__file__).with_name("tracer.py")
-FOLLOWED = {"run": "/commands/run.py,/container/birth.py", "exec": "/commands/exec.py,/container/enter.py"}
+FOLLOWED = "/minirunc/commands/,/minirunc/container/birth.py,/minirunc/container/enter.py"
 TRACED_RUNS = 15
 WORTH_SHOWING_MS = 0.05
 
 
 def show(runtime: Runtime, spec_by: str, rounds: int, spawner: Spawner, stack: ExitStack) -> int:
     """Print the steps up to a whole run, then the imports and the lines of `run` and of `exec`."""
-    make_bundle(spec_by, runtime.work / "true", ["/bin/true"])
-    make_bundle(spec_by, runtime.work / "sleep", ["/bin/sleep", "86400"])
+    true, sleep, difference = Bundles(spec_by, runtime.work).fitting(runtime, spawner)
+    print(difference, end="\n" if difference else "")
     stack.callback(runtime.clear, spawner.times, runtime.short_lived)
     words = {
-        "run": runtime.command("run", "--bundle", str(runtime.work / "true"), runtime.short_lived),
+        "run": runtime.command("run", "--bundle", str(true), runtime.short_lived),
         "exec": runtime.command("exec", runtime.long_lived, "/bin/true"),
         "state": runtime.command("state", runtime.long_lived),
     }
     try:
-        start_target(runtime, runtime.work / "sleep", spawner, stack)
+        start_target(runtime, sleep, spawner, stack)
         print("\nsteps, each by itself (medians)\n" + steps(runtime, words, rounds, spawner))
-        for command, followed in FOLLOWED.items():
+        for command in ("run", "exec"):
             print(f"\nimports of `{command}` (-X importtime, which slows them)")
             print(imports(runtime.python, words[command]))
             print(f"\nlines of `{command}` (traced, which slows them; calls included)")
-            print(lines(runtime, words[command][1:], followed))
+            print(lines(runtime, words[command][1:]))
     except Failed as error:
         print(f"not measured: {error}")
         return 1
@@ -50,7 +50,7 @@ def steps(runtime: Runtime, words: dict[str, list[str]], rounds: int, spawner: S
     start = [runtime.python, "-I", "-S", "-c"]
     points = {
         "bare interpreter": [*start, "pass"],
-        "bare interpreter left by os._exit": [*start, "import os; os._exit(0)"],
+        "bare interpreter left by _exit": [*start, "import posix; posix._exit(0)"],
         "  with the ground imports": [*start, f"{GROUND}; os._exit(0)"],
         "minirunc --version": [runtime.program, "--version"],
         "minirunc state": words["state"],
@@ -81,7 +81,7 @@ def imports(python: str, command: list[str]) -> str:
             own.setdefault(module, []).append(ms)
     medians = {module: statistics.median(samples) for module, samples in own.items()}
     slow = sorted(
-        (item for item in medians.items() if item[1] >= WORTH_SHOWING_MS), key=lambda item: -item[1]
+        (item for item in medians.items() if item[1] >= 2 * WORTH_SHOWING_MS), key=lambda item: -item[1]
     )
     rows = [f"  {module:<36}{ms:8.2f} ms" for module, ms in slow]
     ours = sum(ms for module, ms in medians.items() if module.startswith("minirunc"))
@@ -101,10 +101,10 @@ def read_importtime(text: str) -> list[tuple[str, float]]:
     return found
 
 
-def lines(runtime: Runtime, arguments: list[str], followed: str) -> str:
+def lines(runtime: Runtime, arguments: list[str]) -> str:
     """The source lines that take time, in the order of the source, with their median."""
     out = runtime.work / "lines"
-    tracer = [runtime.python, "-I", "-S", str(TRACER), str(REPO), str(out), followed, *arguments]
+    tracer = [runtime.python, "-I", "-S", str(TRACER), str(REPO), str(out), FOLLOWED, *arguments]
     spent: dict[tuple[str, str, int], list[float]] = {}
     for _ in range(TRACED_RUNS):
         done = subprocess.run(tracer, env=ENVIRONMENT, capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ COMMANDS = {"run": 1, "create": 3, "exec": 1, "state": 1}
 METRICS = ("wall", "cpu", "peak")
 
 BARE_PASS = "python -IS -c pass"
-BARE_EXIT = "left by os._exit"
+BARE_EXIT = "left by _exit"
 
 
 @dataclass(frozen=True)

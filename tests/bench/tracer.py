@@ -1,7 +1,7 @@
 """Runs minirunc in this interpreter and writes how long each line of the named modules took, calls included.
 
-Started as `python -I -S tracer.py REPO OUT ENDINGS ARGUMENT...`; only frames of files with one of the
-comma-separated endings are followed line by line, so the rest pays for one call of `on_call` a function.
+Started as `python -I -S tracer.py REPO OUT PARTS ARGUMENT...`; only files with one of the comma-separated parts
+in their path are followed line by line, so the rest pays for one call of `on_call` a function.
 """
 
 import os
@@ -15,7 +15,7 @@ Key = tuple[str, str, int]  # file, function, line
 spent: dict[Key, float] = {}  # ms
 last: dict[int, tuple[Key, int]] = {}  # frame to the line it is in, and since when
 OUT = sys.argv[2]
-ENDINGS = tuple(sys.argv[3].split(","))
+PARTS = sys.argv[3].split(",")
 
 
 def settle(frame: FrameType) -> None:
@@ -35,7 +35,8 @@ def on_line(frame: FrameType, event: str, argument: object) -> Any:
 
 def on_call(frame: FrameType, event: str, argument: object) -> Any:
     # a module's own lines are its import, which is told apart elsewhere
-    if frame.f_code.co_filename.endswith(ENDINGS) and frame.f_code.co_name != "<module>":
+    file = frame.f_code.co_filename
+    if any(part in file for part in PARTS) and frame.f_code.co_name != "<module>":
         return on_line
     return None
 
