@@ -90,7 +90,7 @@ def create_start_delete(runtime: Runtime, bundle: Path) -> Measure:
     where = ("--bundle", str(bundle), "--pid-file", str(runtime.pid_file))
     ident = runtime.short_lived
 
-    def measure(launch: Launch) -> Sample:
+    def three(launch: Launch) -> Sample:
         total = launch(runtime.command("create", *where, ident))
         pid = int(runtime.pid_file.read_text())
         pidfd = os.pidfd_open(pid)
@@ -101,6 +101,13 @@ def create_start_delete(runtime: Runtime, bundle: Path) -> Measure:
             os.close(pidfd)
         total += reap(pid)
         return total + launch(runtime.command("delete", ident))
+
+    def measure(launch: Launch) -> Sample:
+        try:
+            return three(launch)
+        except Failed:
+            runtime.clear(launch, ident)  # the id is needed again
+            raise
 
     return measure
 

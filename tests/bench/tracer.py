@@ -1,7 +1,7 @@
 """Runs minirunc in this interpreter and writes how long each line of the named modules took, calls included.
 
-Started as `python -I -S tracer.py REPO OUT PARTS ARGUMENT...`; only files with one of the comma-separated parts
-in their path are followed line by line, so the rest pays for one call of `on_call` a function.
+Started as `python -I -S tracer.py REPO OUT PARTS ARGUMENT...`; only files with one of the comma-separated
+parts in their path are followed line by line: the rest pays for one call of `on_call` a function.
 """
 
 import os
