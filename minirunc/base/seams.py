@@ -1,0 +1,62 @@
+"""The only door to slow and third-party modules: one function each, which imports when it is called."""
+
+import sys
+
+from minirunc.base.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def click() -> "ModuleType":
+    """click: words usage errors, help and completions."""
+    return _third_party("click")
+
+
+def json() -> "ModuleType":
+    """The whole json package: words a syntax error, writes indented text."""
+    import json
+
+    return json
+
+
+def subprocess() -> "ModuleType":
+    """subprocess: runs ps(1), newuidmap(1) and the like."""
+    import subprocess
+
+    return subprocess
+
+
+def traceback_lines(problem: BaseException) -> list[str]:
+    """Where an exception comes from, for --debug."""
+    import traceback
+
+    return "".join(traceback.format_exception(problem)).splitlines()
+
+
+def _third_party(name: str) -> "ModuleType":
+    """A module that is not Python's own; `python -I -S` knows no site directory until one is needed here."""
+    try:
+        return __import__(name)
+    except ModuleNotFoundError as missing:
+        if missing.name != name:
+            raise
+    # appended, not prepended: nothing there may stand in for a module of Python's own
+    sys.path.extend(path for path in _site_directories() if path not in sys.path)
+    try:
+        return __import__(name)
+    except ModuleNotFoundError as missing:
+        if missing.name != name:
+            raise
+        raise Error(f"this needs the Python package {name}, which is not installed") from None
+
+
+def _site_directories() -> list[str]:
+    """Where packages are installed: the checkout's .venv, the interpreter's own venv, the system."""
+    import site
+
+    top = __file__.rsplit("/", 3)[0]
+    packages = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    venvs = (f"{top}/.venv", sys.executable.rsplit("/", 2)[0])
+    return [*(f"{venv}/{packages}" for venv in venvs), *site.getsitepackages()]
