@@ -21,6 +21,13 @@ def json() -> "ModuleType":
     return json
 
 
+def rmtree(path: str) -> None:
+    """Remove a directory with all that is in it, never following a symlink out of it."""
+    import shutil
+
+    shutil.rmtree(path)
+
+
 def subprocess() -> "ModuleType":
     """subprocess: runs ps(1), newuidmap(1) and the like."""
     import subprocess
