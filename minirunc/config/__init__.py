@@ -6,6 +6,8 @@ A field's module lies where its JSON path says (`linux.sysctl` is config/linux/s
 the field is met. It holds its record, `check` (is it a value we can honour; it changes nothing) and `apply`.
 """
 
+import sys
+
 from minirunc.base import jsontext
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import EMPTY, Record, UInt32
@@ -18,9 +20,48 @@ if TYPE_CHECKING:
     from minirunc.config.process import Process
     from minirunc.config.root import Root
 
+# What is refused by name: a container without what its config asks for would be less safe than it says.
+UNSUPPORTED = {
+    "linux.cgroupsPath": "a slice:prefix:name path needs the systemd cgroup driver",
+    "linux.intelRdt": "no resctrl group is made",
+    "linux.memoryPolicy": "no NUMA memory policy is set",
+    "linux.mountLabel": "SELinux labels are not applied",
+    "linux.netDevices": "network devices are not moved",
+    "linux.seccomp": "only a filter that allows everything is accepted",
+    "mounts[].gidMappings": "id-mapped mounts",
+    "mounts[].options": "id-mapped mounts",
+    "mounts[].uidMappings": "id-mapped mounts",
+    "process.apparmorProfile": "AppArmor profiles are not applied",
+    "process.selinuxLabel": "SELinux labels are not applied",
+}
+
+# What is accepted and has no effect, as in runc, by JSON path, and why.
+IGNORED = {
+    "freebsd": "another platform",
+    "linux.resources.blockIO.leafWeight": "cgroup v2 has no leaf weight",
+    "linux.resources.blockIO.weightDevice[].leafWeight": "cgroup v2 has no leaf weight",
+    "linux.resources.cpu.realtimePeriod": "cgroup v2 has no real-time limits",
+    "linux.resources.cpu.realtimeRuntime": "cgroup v2 has no real-time limits",
+    "linux.resources.memory.disableOOMKiller": "cgroup v2 cannot disable the OOM killer",
+    "linux.resources.memory.kernel": "cgroup v2 counts kernel memory as memory",
+    "linux.resources.memory.kernelTCP": "cgroup v2 counts kernel memory as memory",
+    "linux.resources.memory.swappiness": "cgroup v2 has no swappiness of its own",
+    "linux.resources.memory.useHierarchy": "cgroup v2 is always hierarchical",
+    "linux.resources.network": "cgroup v2 has no network controllers",
+    "process.commandLine": "Windows only",
+    "process.user.username": "Windows only",
+    "solaris": "another platform",
+    "vm": "another platform",
+    "windows": "another platform",
+    "zos": "another platform",
+}
+
+_MAP_LINES = 340  # the kernel's UID_GID_MAP_MAX_EXTENTS
+_IDS = 2**32 - 1  # the last id means "no id"
+
 
 class IDMapping(Record):
-    """A range of ids, shared by linux.uidMappings, linux.gidMappings and those of mounts."""
+    """A range of ids: of linux.uidMappings, linux.gidMappings and the mappings of a mount."""
 
     NAMES = {"container_id": "containerID", "host_id": "hostID"}
     container_id: UInt32
@@ -42,14 +83,97 @@ class Config(Record):
 
 def load(text: str | bytes, name: str = "config.json") -> Config:
     """The records of a config.json, checked. Raises Error for broken JSON, ConfigError for a wrong value."""
+    config = read(text, name)
+    if _has_odd_strings(text):
+        from minirunc.config import strings
+
+        strings.check(config)
+    check(config)
+    return config
+
+
+def read(text: str | bytes, name: str = "config.json") -> Config:
+    """The records of a config.json that was checked before: the copy in a state directory."""
     value = jsontext.loads(text, name)
     if value is None:
         raise ConfigError("", "config cannot be null")
+    if isinstance(value, dict):  # both have runc's own words
+        if value.get("process") is None:
+            raise ConfigError("process", "process property must not be empty")
+        if value.get("root") is None:
+            raise ConfigError("root", "root must be specified")
     return Config.parse(value)
 
 
 def load_process(text: str | bytes, name: str = "process.json") -> "Process":
-    """The process of `exec --process FILE`, checked."""
-    from minirunc.config.process import Process
+    """The process of `exec --process FILE`, checked; errors name the file and paths in it."""
+    from minirunc.config import process
 
-    return Process.parse(jsontext.loads(text, name))
+    value = jsontext.loads(text, name)
+    try:
+        record = process.Process.parse(value)
+        if _has_odd_strings(text):
+            from minirunc.config import strings
+
+            strings.check(record, "process")
+        process.check(record)
+    except ConfigError as wrong:
+        where = wrong.where.removeprefix("process").removeprefix(".")
+        wrong.message = f"{name}: {where}: {wrong.why}" if where else f"{name}: {wrong.why}"
+        raise
+    return record
+
+
+def _has_odd_strings(text: str | bytes) -> bool:
+    """Whether a string may hold what no system call takes: in JSON that can stand as an escape only."""
+    if isinstance(text, bytes):
+        return b"\\u0000" in text or b"\\ud" in text or b"\\uD" in text
+    return "\\u0000" in text or "\\ud" in text or "\\uD" in text
+
+
+def check(config: Config) -> None:
+    """Ask each field that is present whether it can be honoured. Raises ConfigError."""
+    from minirunc.config import linux, process
+
+    process.check(config.process)
+    check_present(config, __name__, ("root", "hostname", "domainname", "mounts", "hooks"), config)
+    linux.check(config)
+
+
+def warnings(config: Config) -> list[str]:
+    """What is accepted though it will not be as asked, in words for the log."""
+    from minirunc.config import linux, mounts, process
+
+    return process.warnings(config.process) + mounts.warnings(config) + linux.warnings(config)
+
+
+def check_present(record: Record, package: str, names: tuple[str, ...], subject: Record) -> None:
+    """Call `check(subject)` of the modules of those fields that are present."""
+    for name in names:
+        if getattr(record, name):
+            module = f"{package}.{name}"
+            __import__(module)
+            sys.modules[module].check(subject)
+
+
+def unsupported(where: str, path: str = "") -> ConfigError:
+    """The refusal of what UNSUPPORTED lists under `where`; `path` is the exact JSON path, with an index."""
+    return ConfigError(path or where, f"not supported yet: {UNSUPPORTED[where]}")
+
+
+def check_mappings(where: str, mappings: list[IDMapping]) -> None:
+    """What the kernel would refuse by a bare EINVAL: user_namespaces(7)."""
+    if len(mappings) > _MAP_LINES:
+        raise ConfigError(where, f"has {len(mappings)} ranges, the kernel takes {_MAP_LINES}")
+    for index, mapping in enumerate(mappings):
+        if not mapping.size:
+            raise ConfigError(f"{where}[{index}].size", "must not be 0")
+        for side, start in (("containerID", mapping.container_id), ("hostID", mapping.host_id)):
+            if start + mapping.size > _IDS:
+                raise ConfigError(
+                    f"{where}[{index}]", f"{side} {start} and size {mapping.size} exceed {_IDS - 1}"
+                )
+        for other in mappings[:index]:
+            inside, outside = other.container_id - mapping.container_id, other.host_id - mapping.host_id
+            if -other.size < inside < mapping.size or -other.size < outside < mapping.size:
+                raise ConfigError(f"{where}[{index}]", "overlaps an earlier range")

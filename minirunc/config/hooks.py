@@ -1,6 +1,11 @@
 """hooks: programs run at six moments of a container's life, its state on stdin, by container/hooks."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config import Config
 
 
 class Hook(Record):
@@ -17,3 +22,14 @@ class Hooks(Record):
     start_container: list[Hook] = []
     poststart: list[Hook] = []
     poststop: list[Hook] = []
+
+
+def check(config: "Config") -> None:
+    """Absolute paths and real timeouts (spec: posix-platform-hooks)."""
+    for name, entry in Hooks.fields.items():
+        for index, hook in enumerate(getattr(config.hooks, entry[0])):
+            where = f"hooks.{name}[{index}]"
+            if not hook.path.startswith("/"):
+                raise ConfigError(f"{where}.path", f'must be an absolute path, got "{hook.path}"')
+            if hook.timeout is not None and hook.timeout <= 0:
+                raise ConfigError(f"{where}.timeout", f"must be greater than 0, got {hook.timeout}")

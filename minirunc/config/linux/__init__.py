@@ -1,12 +1,16 @@
 """linux: what only a Linux container has."""
 
 from minirunc.base.record import EMPTY, Record
-from minirunc.config import IDMapping
+from minirunc.config import IDMapping, check_present
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirunc.config import Config
     from minirunc.config.linux.devices import Device
+    from minirunc.config.linux.intel_rdt import IntelRdt
+    from minirunc.config.linux.memory_policy import MemoryPolicy
     from minirunc.config.linux.namespaces import Namespace
+    from minirunc.config.linux.net_devices import NetDevice
     from minirunc.config.linux.personality import Personality
     from minirunc.config.linux.resources import Resources
     from minirunc.config.linux.seccomp import Seccomp
@@ -19,7 +23,7 @@ class Linux(Record):
     gid_mappings: list[IDMapping] = []
     time_offsets: "dict[str, TimeOffset]" = {}  # by clock: boottime, monotonic
     devices: "list[Device]" = []
-    net_devices: dict[str, object] = {}
+    net_devices: "dict[str, NetDevice]" = {}  # by the host's name of it
     cgroups_path: str = ""
     resources: "Resources" = EMPTY
     rootfs_propagation: str = ""
@@ -28,8 +32,8 @@ class Linux(Record):
     masked_paths: list[str] = []
     readonly_paths: list[str] = []
     mount_label: str = ""
-    intel_rdt: dict[str, object] | None
-    memory_policy: dict[str, object] | None
+    intel_rdt: "IntelRdt | None"
+    memory_policy: "MemoryPolicy | None"
     personality: "Personality | None"
 
     def namespace(self, kind: str) -> "Namespace | None":
@@ -38,3 +42,27 @@ class Linux(Record):
             if namespace.type == kind:
                 return namespace
         return None
+
+
+def check(config: "Config") -> None:
+    """Each field in turn. Raises ConfigError."""
+    from minirunc.config.linux import resources
+
+    fields = (
+        "namespaces", "uid_mappings", "gid_mappings", "time_offsets", "masked_paths", "readonly_paths",
+        "sysctl", "rootfs_propagation", "devices", "net_devices", "cgroups_path", "seccomp", "mount_label",
+        "personality", "intel_rdt", "memory_policy",
+    )  # fmt: skip
+    check_present(config.linux, __name__, fields, config)
+    resources.check(config.linux.resources)
+
+
+def warnings(config: "Config") -> list[str]:
+    """What is accepted though it will not be as asked, in words for the log."""
+    messages = []
+    if config.linux.personality is not None and config.linux.personality.flags:
+        messages.append(f"ignoring personality flags: {' '.join(config.linux.personality.flags)}")
+    memory = config.linux.resources.memory
+    if memory is not None and (memory.kernel is not None or memory.kernel_tcp is not None):
+        messages.append("Kernel memory settings are ignored and will be removed")
+    return messages

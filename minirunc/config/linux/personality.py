@@ -1,8 +1,22 @@
 """linux.personality: the execution domain, set inside by personality(2)."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config import Config
+
+# linux/personality.h
+DOMAINS = {"LINUX": 0, "LINUX32": 8}
 
 
 class Personality(Record):
     domain: str = ""
-    flags: list[str] = []
+    flags: list[str] = []  # none is known, so they are ignored
+
+
+def check(config: "Config") -> None:
+    wanted = config.linux.personality
+    if wanted is not None and wanted.domain not in DOMAINS:
+        raise ConfigError("linux.personality.domain", f"invalid personality domain {wanted.domain}")

@@ -1,8 +1,33 @@
 """linux.timeOffsets: clock offsets of a new time namespace, written from outside before a process enters."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record, UInt32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config import Config
 
 
 class TimeOffset(Record):
     secs: Int64 = 0
     nanosecs: UInt32 = 0
+
+
+def check(config: "Config") -> None:
+    """time_namespaces(7)."""
+    time = config.linux.namespace("time")
+    if time is None:
+        why = "time namespace offsets specified, but time namespace isn't enabled in the config"
+        raise ConfigError("linux.timeOffsets", why)
+    if time.path:
+        why = (
+            "time namespace enabled, but both namespace path and time offsets specified"
+            " -- you may only provide one"
+        )
+        raise ConfigError("linux.timeOffsets", why)
+    for clock, offset in config.linux.time_offsets.items():
+        if clock not in ("boottime", "monotonic"):
+            raise ConfigError("linux.timeOffsets", f'"{clock}" has no offset: expected boottime or monotonic')
+        if offset.nanosecs >= 10**9:
+            where = f"linux.timeOffsets.{clock}.nanosecs"
+            raise ConfigError(where, f"must be below 1000000000, got {offset.nanosecs}")

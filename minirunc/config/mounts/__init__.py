@@ -1,13 +1,49 @@
 """mounts: file systems mounted in order into the new root, before it becomes `/`."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
-from minirunc.config import IDMapping
+from minirunc.config import IDMapping, unsupported
+from minirunc.config.mounts.options import parse_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config import Config
 
 
 class Mount(Record):
     destination: str
-    type: str = ""
+    type: str = ""  # without meaning for a bind mount
     source: str = ""
-    options: list[str] = []
+    options: list[str] = []  # as words; options.parse_options makes flags of them
     uid_mappings: list[IDMapping] = []
     gid_mappings: list[IDMapping] = []
+
+
+def check(config: "Config") -> None:
+    """What can be known of a mount before there is a root to mount it in."""
+    for index, mount in enumerate(config.mounts):
+        where = f"mounts[{index}]"
+        if not mount.destination:
+            raise ConfigError(f"{where}.destination", "must not be empty")
+        options = parse_options(mount.options)
+        if options.bind and options.data:
+            what = ",".join(options.data)
+            why = f"bind mounts cannot have any filesystem-specific options applied ({what})"
+            raise ConfigError(f"{where}.options", why)
+        if options.tmpcopyup and mount.type != "tmpfs":
+            raise ConfigError(f"{where}.options", "tmpcopyup is for tmpfs only")
+        if options.idmap:
+            raise unsupported("mounts[].options", f"{where}.options")
+        if mount.uid_mappings:
+            raise unsupported("mounts[].uidMappings", f"{where}.uidMappings")
+        if mount.gid_mappings:
+            raise unsupported("mounts[].gidMappings", f"{where}.gidMappings")
+
+
+def warnings(config: "Config") -> list[str]:
+    return [
+        f"mount destination {mount.destination} is not absolute. Support for non-absolute mount destinations"
+        " will be removed in a future release."
+        for mount in config.mounts
+        if not mount.destination.startswith("/")
+    ]

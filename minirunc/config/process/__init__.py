@@ -1,6 +1,7 @@
 """process: what runs in the container; the same record is read from `exec --process FILE`."""
 
 from minirunc.base.record import EMPTY, Int32, Record
+from minirunc.config import check_present
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,3 +31,23 @@ class Process(Record):
     exec_cpu_affinity: "ExecCPUAffinity | None"
     apparmor_profile: str = ""
     selinux_label: str = ""
+
+
+def check(process: Process) -> None:
+    """Each field in turn; also for a process whose fields were replaced by options of `exec`."""
+    from minirunc.config.process import args, cwd
+
+    cwd.check(process)
+    args.check(process)
+    fields = (
+        "env", "user", "rlimits", "oom_score_adj", "scheduler", "io_priority", "exec_cpu_affinity",
+        "apparmor_profile", "selinux_label",
+    )  # fmt: skip
+    check_present(process, __name__, fields, process)
+
+
+def warnings(process: Process) -> list[str]:
+    """What is accepted though it will not be as asked, in words for the log."""
+    from minirunc.config.process import capabilities
+
+    return capabilities.warnings(process)

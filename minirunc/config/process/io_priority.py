@@ -1,8 +1,26 @@
 """process.ioPriority: ioprio_set(2) for the container's process group before its execve."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int32, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.process import Process
+
+# linux/ioprio.h; the value is class << 13 | priority
+CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 
 
 class IOPriority(Record):
     class_: str = ""
     priority: Int32 = 0
+
+
+def check(process: "Process") -> None:
+    wanted = process.io_priority
+    if wanted is None:
+        return
+    if not 0 <= wanted.priority <= 7:
+        raise ConfigError("process.ioPriority.priority", f"invalid ioPriority.Priority: {wanted.priority}")
+    if wanted.class_ not in CLASSES:
+        raise ConfigError("process.ioPriority.class", f'invalid ioPriority.Class: "{wanted.class_}"')

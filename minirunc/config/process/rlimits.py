@@ -1,9 +1,48 @@
 """process.rlimits: set from outside by prlimit(2): the runtime may raise hard limits."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record, UInt64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.process import Process
+
+# asm-generic/resource.h
+NUMBERS = {
+    "RLIMIT_CPU": 0,
+    "RLIMIT_FSIZE": 1,
+    "RLIMIT_DATA": 2,
+    "RLIMIT_STACK": 3,
+    "RLIMIT_CORE": 4,
+    "RLIMIT_RSS": 5,
+    "RLIMIT_NPROC": 6,
+    "RLIMIT_NOFILE": 7,
+    "RLIMIT_MEMLOCK": 8,
+    "RLIMIT_AS": 9,
+    "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11,
+    "RLIMIT_MSGQUEUE": 12,
+    "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14,
+    "RLIMIT_RTTIME": 15,
+}
 
 
 class Rlimit(Record):
     type: str
     soft: UInt64
     hard: UInt64
+
+
+def check(process: "Process") -> None:
+    """Spec: a type given twice is an error."""
+    seen = set()
+    for index, limit in enumerate(process.rlimits):
+        where = f"process.rlimits[{index}]"
+        if limit.type not in NUMBERS:
+            raise ConfigError(f"{where}.type", f"wrong rlimit value: {limit.type}")
+        if limit.soft > limit.hard:
+            raise ConfigError(f"{where}.soft", f"{limit.soft} is above the hard limit {limit.hard}")
+        if limit.type in seen:
+            raise ConfigError(f"{where}.type", f"{limit.type} is given twice")
+        seen.add(limit.type)

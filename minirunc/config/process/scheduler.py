@@ -1,6 +1,31 @@
 """process.scheduler: sched_setattr(2) on the container's process before its execve."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int32, Record, UInt64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.process import Process
+
+# linux/sched.h
+POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01,
+    "SCHED_FLAG_RECLAIM": 0x02,
+    "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}
 
 
 class Scheduler(Record):
@@ -11,3 +36,26 @@ class Scheduler(Record):
     runtime: UInt64 = 0  # ns
     deadline: UInt64 = 0  # ns
     period: UInt64 = 0  # ns
+
+
+def check(process: "Process") -> None:
+    wanted = process.scheduler
+    if wanted is None:
+        return
+    policy = wanted.policy
+    if not policy:
+        raise ConfigError("process.scheduler.policy", "scheduler policy is required")
+    if policy not in POLICIES:
+        raise ConfigError("process.scheduler.policy", f"invalid scheduler policy: {policy}")
+    for index, flag in enumerate(wanted.flags):
+        if flag not in FLAGS:
+            raise ConfigError(f"process.scheduler.flags[{index}]", f"invalid scheduler flag: {flag}")
+    if policy in ("SCHED_OTHER", "SCHED_BATCH") and not -20 <= wanted.nice <= 19:
+        why = f"invalid scheduler.nice: {wanted.nice} when scheduler.policy is {policy}"
+        raise ConfigError("process.scheduler.nice", why)
+    if wanted.priority and policy not in ("SCHED_FIFO", "SCHED_RR"):
+        why = "scheduler.priority can only be specified for SchedFIFO or SchedRR policy"
+        raise ConfigError("process.scheduler.priority", why)
+    if policy != "SCHED_DEADLINE" and (wanted.runtime or wanted.deadline or wanted.period):
+        why = "scheduler runtime/deadline/period can only be specified for SchedDeadline policy"
+        raise ConfigError("process.scheduler", why)

@@ -1,6 +1,13 @@
 """process.user: set inside, after the groups and before execve."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record, UInt32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.process import Process
+
+_NO_ID = 2**32 - 1  # "leave as it is" to setuid(2) and its kin
 
 
 class User(Record):
@@ -8,3 +15,16 @@ class User(Record):
     gid: UInt32 = 0
     umask: UInt32 | None
     additional_gids: list[UInt32] = []
+
+
+def check(process: "Process") -> None:
+    """Whether the ids are mapped in the container's user namespace is for the kernel to say."""
+    user = process.user
+    for name, value in (("uid", user.uid), ("gid", user.gid)):
+        if value == _NO_ID:
+            raise ConfigError(f"process.user.{name}", f"{_NO_ID} is not an id")
+    if _NO_ID in user.additional_gids:
+        where = f"process.user.additionalGids[{user.additional_gids.index(_NO_ID)}]"
+        raise ConfigError(where, f"{_NO_ID} is not an id")
+    if user.umask is not None and user.umask > 0o777:
+        raise ConfigError("process.user.umask", f"must be at most 511 (octal 777), got {user.umask}")

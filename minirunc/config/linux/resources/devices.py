@@ -1,6 +1,18 @@
 """linux.resources.devices: which devices the container may use; the last rule that matches decides."""
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.linux.resources import Resources
+
+_KINDS = {"": 0, "a": 0, "b": 1, "c": 2}  # BPF_DEVCG_DEV_*; 0 is any
+_ACCESS = {"m": 1, "r": 2, "w": 4}  # BPF_DEVCG_ACC_*
+_ALL = 7
+
+# Every container gets these, whatever the rules say: (major, minor), character devices; -1 is any
+_DEFAULT = ((1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (136, -1), (5, 2), (10, 200))
 
 
 class DeviceRule(Record):
@@ -9,3 +21,39 @@ class DeviceRule(Record):
     major: Int64 | None  # absent or -1: any
     minor: Int64 | None
     access: str = ""  # of r, w, m
+
+
+def check(resources: "Resources") -> None:
+    for index, rule in enumerate(resources.devices):
+        where = f"linux.resources.devices[{index}]"
+        if rule.type not in _KINDS:
+            raise ConfigError(f"{where}.type", f'invalid cgroup device type "{rule.type}"')
+        if not rule.access:
+            raise ConfigError(f"{where}.access", f"device access at {index} field cannot be empty")
+        if not set(rule.access) <= set(_ACCESS):
+            raise ConfigError(f"{where}.access", f'invalid cgroup device access "{rule.access}"')
+        for name, number in (("major", rule.major), ("minor", rule.minor)):
+            if number is not None and not -1 <= number < 2**31:
+                raise ConfigError(
+                    f"{where}.{name}", f"expected an integer from -1 to {2**31 - 1}, got {number}"
+                )
+
+
+def rules(devices: list[DeviceRule]) -> list[tuple[bool, int, int, int, int]]:
+    """The rules, then the default ones, for kernel/bpf: (allow, kind, major, minor, access); the last wins.
+
+    A rule for all kinds is for all numbers and accesses, as it was in cgroup v1.
+    """
+    found = []
+    for rule in devices:
+        if rule.type in ("", "a"):
+            found.append((rule.allow, 0, -1, -1, _ALL))
+            continue
+        bits = 0
+        for letter in rule.access:
+            bits |= _ACCESS[letter]
+        major = -1 if rule.major is None else rule.major
+        minor = -1 if rule.minor is None else rule.minor
+        found.append((rule.allow, _KINDS[rule.type], major, minor, bits))
+    found += [(True, kind, -1, -1, _ACCESS["m"]) for kind in (2, 1)]
+    return found + [(True, 2, major, minor, _ALL) for major, minor in _DEFAULT]

@@ -1,0 +1,17 @@
+"""hostname: sethostname(2), inside, in the container's own UTS namespace."""
+
+from minirunc.base.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config import Config
+
+_LENGTH = 64  # bytes; the kernel's __NEW_UTS_LEN
+
+
+def check(config: "Config") -> None:
+    """Without a UTS namespace of its own (new or joined) the name would be the host's."""
+    if config.linux.namespace("uts") is None:
+        raise ConfigError("hostname", "unable to set hostname without a private UTS namespace")
+    if len(config.hostname.encode()) > _LENGTH:
+        raise ConfigError("hostname", f"is longer than {_LENGTH} bytes")

@@ -1,0 +1,26 @@
+"""linux.rootfsPropagation: the propagation of the container's `/`; without it, rslave before pivot_root."""
+
+from minirunc.base.errors import ConfigError
+from minirunc.kernel.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config import Config
+
+FLAGS = {
+    "": MS_SLAVE | MS_REC,
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "rshared": MS_SHARED | MS_REC,
+    "rslave": MS_SLAVE | MS_REC,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+    "shared": MS_SHARED,
+    "slave": MS_SLAVE,
+    "unbindable": MS_UNBINDABLE,
+}
+
+
+def check(config: "Config") -> None:
+    wanted = config.linux.rootfs_propagation
+    if wanted not in FLAGS:
+        raise ConfigError("linux.rootfsPropagation", f"rootfsPropagation={wanted} is not supported")
