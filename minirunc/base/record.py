@@ -202,10 +202,9 @@ class RecordType(type):
 
     # by JSON name: attribute, type that needs no conversion, annotation, converter made of it on first use
     fields: "dict[str, list[Any]]"
-    shared: "list[tuple[str, Any]]"  # attribute and default
-    fresh: "list[tuple[str, str, Any]]"  # attribute, JSON name, list, dict or EMPTY: made anew each time
-    required: list[str]  # JSON names
-    names: tuple[str, ...]  # attributes
+    _shared: "list[tuple[str, Any]]"  # attribute and default
+    _fresh: "list[tuple[str, str, Any]]"  # attribute, JSON name, list, dict or EMPTY: made anew each time
+    _required: list[str]  # JSON names
 
     def __new__(meta, name: str, bases: tuple[type, ...], body: "dict[str, Any]") -> "RecordType":
         annotate = body.get("__annotate_func__")  # what Python 3.14 has instead; 1 asks for values
@@ -224,10 +223,9 @@ class RecordType(type):
                 shared.append((field, None))
             else:
                 required.append(json_name)
-        body["__slots__"] = names = tuple(annotations)
+        body["__slots__"] = tuple(annotations)
         made = super().__new__(meta, name, bases, body)
-        made.fields, made.shared, made.fresh = fields, shared, fresh
-        made.required, made.names = required, names
+        made.fields, made._shared, made._fresh, made._required = fields, shared, fresh, required
         return made
 
 
@@ -241,12 +239,12 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
 
     def __init__(self, **values: object) -> None:
         cls = type(self)
-        for field, default in cls.shared:
+        for field, default in cls._shared:
             setattr(self, field, default)
         self._fill({name: values.get(entry[0]) for name, entry in cls.fields.items()})
         for field, value in values.items():
             setattr(self, field, value)
-        for name in cls.required:
+        for name in cls._required:
             if cls.fields[name][0] not in values:
                 raise TypeError(f"{cls.__name__} needs {cls.fields[name][0]}")
 
@@ -264,7 +262,7 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
         if type(value) is not dict:
             raise _refuse("an object", value)
         self = cls.__new__(cls)
-        for field, default in cls.shared:
+        for field, default in cls._shared:
             setattr(self, field, default)
         fields = cls.fields
         for name, item in value.items():
@@ -279,16 +277,16 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
             except Wrong as wrong:
                 wrong.steps.append("." + name)
                 raise
-        for name in cls.required:
+        for name in cls._required:
             if value.get(name) is None:
                 raise Wrong("missing", "." + name)
-        if cls.fresh:
+        if cls._fresh:
             self._fill(value)
         return self
 
     def _fill(self, present: "dict[str, Any]") -> None:
         """Give each member that is not present its own list, dict or empty record."""
-        for field, name, default in type(self).fresh:
+        for field, name, default in type(self)._fresh:
             if present.get(name) is None:
                 made = type(self)._converter_of(name)({}) if default is EMPTY else default.copy()
                 setattr(self, field, made)
@@ -304,8 +302,10 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(getattr(self, field) == getattr(other, field) for field in type(self).names)
+        return all(
+            getattr(self, entry[0]) == getattr(other, entry[0]) for entry in type(self).fields.values()
+        )
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{field}={getattr(self, field)!r}" for field in type(self).names)
+        values = ", ".join(f"{entry[0]}={getattr(self, entry[0])!r}" for entry in type(self).fields.values())
         return f"{type(self).__name__}({values})"

@@ -180,8 +180,3 @@ def _recursive(options: Options, word: str) -> None:
     else:
         options.rec_clear |= attribute
         options.rec_set &= ~attribute
-
-
-def known_words() -> list[str]:
-    """All words with a meaning of their own, for `features`."""
-    return sorted([*WORDS, *PROPAGATION, *RECURSIVE, *EXTENSIONS])

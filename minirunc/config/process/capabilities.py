@@ -38,7 +38,7 @@ def mask(names: list[str]) -> int:
 
 def unknown(capabilities: Capabilities) -> list[str]:
     """The names that are no capability, sorted."""
-    every = [name for field in Capabilities.names for name in getattr(capabilities, field)]
+    every = [name for field in Capabilities.fields for name in getattr(capabilities, field)]
     return sorted({name for name in every if name not in NAMES})
 
 
