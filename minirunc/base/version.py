@@ -10,7 +10,9 @@ def commit() -> str:
     """The commit this was built from, or the one checked out around this file; "" where neither is known."""
     if COMMIT:
         return COMMIT
-    git = f"{__file__.rsplit('/', 3)[0]}/.git"
+    from os.path import realpath  # .venv has a link to the package
+
+    git = f"{realpath(__file__).rsplit('/', 3)[0]}/.git"
     try:
         with open(f"{git}/HEAD") as file:
             head = file.read().strip()

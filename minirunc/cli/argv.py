@@ -44,9 +44,7 @@ def parse(words: list[str]) -> Call | None:
         return None
 
 
-def _scan(
-    words: list[str], options: tuple[Option, ...], *, interspersed: bool
-) -> tuple[Values, list[str]] | None:
+def _scan(words: list[str], options: tuple[Option, ...], *, interspersed: bool) -> tuple[Values, list[str]] | None:
     """The options' values and the operands; `--` ends the options, and an operand unless interspersed."""
     values = {option.key: option.unset() for option in options}
     named = {name: option for option in options for name in option.names}

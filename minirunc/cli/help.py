@@ -97,7 +97,7 @@ def _number(name: str, text: str, *, any_base: bool) -> int:
     if any_base and digits[:1] == "0":
         base = 8 if digits.isdigit() else 0
     try:
-        if not (digits.isascii() and digits[:1].isdigit() and (any_base or digits.isdigit())):
+        if not (digits.isascii() and digits.isalnum() and digits[0].isdigit() and (any_base or digits.isdigit())):
             raise ValueError
         number = int(text, base)
         if not -(2**63) <= number < 2**63:
@@ -243,9 +243,7 @@ class _Root(click.Group):
             help="print the version",
             callback=_print_version,
         )
-        commands: dict[str, click.Command] = {
-            row.name: _Command(row, argv0) for row in table.COMMANDS.values()
-        }
+        commands: dict[str, click.Command] = {row.name: _Command(row, argv0) for row in table.COMMANDS.values()}
         super().__init__(
             argv.program(argv0),
             commands={**commands, "help": _Help()},
@@ -304,9 +302,7 @@ class _Root(click.Group):
 _HELP = {"help_option_names": ["--help", "-h"]}
 
 
-def _normalised(
-    ctx: click.Context, words: list[str], options: tuple[Option, ...], *, interspersed: bool
-) -> list[str]:
+def _normalised(ctx: click.Context, words: list[str], options: tuple[Option, ...], *, interspersed: bool) -> list[str]:
     """The words with each option as --long=value: -name is a bundle of short options to click, not to Go."""
     long = {name: option for option in options for name in option.names}
     other = {name.lstrip("-"): param.opts[0] for param in ctx.command.get_params(ctx) for name in param.opts}

@@ -139,8 +139,7 @@ COMMANDS = {
             "create",
             "create a container; its process waits for start",
             _CREATE,
-            about=_BIRTH
-            + "When create returns the container is complete, but for the program of process.args.",
+            about=_BIRTH + "When create returns the container is complete, but for the program of process.args.",
         ),
         Command(
             "start",
@@ -151,8 +150,7 @@ COMMANDS = {
             "run",
             "create and start a container and wait for its end",
             _RUN,
-            about=_BIRTH
-            + "The exit status is that of the container's process, 128 + N where signal N ended it.",
+            about=_BIRTH + "The exit status is that of the container's process, 128 + N where signal N ended it.",
         ),
         Command(
             "exec",

@@ -1,0 +1,60 @@
+"""`features`: what this runtime supports, as features.md of the spec puts it, read from the working tables."""
+
+import sys
+
+from minirunc.base import seams
+from minirunc.base.version import SPEC, SPEC_OLDEST, VERSION, commit
+from minirunc.config import IGNORED, UNSUPPORTED
+from minirunc.config.hooks import Hooks
+from minirunc.config.linux.namespaces import FLAGS
+from minirunc.config.mounts.options import EXTENSIONS, PROPAGATION, RECURSIVE, WORDS
+from minirunc.config.process.capabilities import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.base.settings import Settings
+
+
+def features(settings: "Settings") -> int:  # noqa: ARG001 - every command gets them
+    """Print them as JSON and nothing else: containerd reads all of stdout."""
+    sys.stdout.write(seams.json().dumps(document(), indent=4) + "\n")
+    return 0
+
+
+def document() -> dict[str, object]:
+    """The members, in the order of features.md."""
+    annotations = {"minirunc.version": VERSION, "org.opencontainers.runc.checkpoint.enabled": "false"}
+    known = commit()
+    if known:
+        annotations["minirunc.commit"] = known
+    systemd = _does("linux.cgroupsPath")  # of the systemd driver's form
+    return {
+        "ociVersionMin": SPEC_OLDEST,
+        "ociVersionMax": SPEC,
+        "hooks": list(Hooks.fields),
+        "mountOptions": sorted({*WORDS, *PROPAGATION, *RECURSIVE, *EXTENSIONS}),
+        "linux": {
+            "namespaces": sorted(FLAGS),
+            "capabilities": list(NAMES),
+            "cgroup": {
+                "v1": False,
+                "v2": True,
+                "systemd": systemd,
+                "systemdUser": systemd,
+                "rdma": _does("linux.resources.rdma"),
+            },
+            "seccomp": {"enabled": _does("linux.seccomp")},
+            "apparmor": {"enabled": _does("process.apparmorProfile")},
+            "selinux": {"enabled": _does("process.selinuxLabel")},
+            "intelRdt": {"enabled": _does("linux.intelRdt")},
+            "mountExtensions": {"idmap": {"enabled": _does("mounts[].uidMappings")}},
+            "netDevices": {"enabled": _does("linux.netDevices")},
+        },
+        "annotations": dict(sorted(annotations.items())),
+        "potentiallyUnsafeConfigAnnotations": [],  # no annotation changes what minirunc does
+    }
+
+
+def _does(where: str) -> bool:
+    """Whether what stands at this JSON path is done, neither refused nor ignored."""
+    return where not in UNSUPPORTED and where not in IGNORED

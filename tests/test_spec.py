@@ -1,0 +1,115 @@
+"""commands/spec.py: the config.json to begin with."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from minirunc.base.version import SPEC
+from tests.command_line import run
+
+
+def members(value, path="", found=None):
+    """The paths of all members and items in their order, with scalar values."""
+    found = [] if found is None else found
+    if isinstance(value, dict):
+        for name, item in value.items():
+            members(item, f"{path}.{name}", found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            members(item, f"{path}[{index}]", found)
+    else:
+        found.append((path, value))
+    return found
+
+
+def test_the_file_is_indented_by_tabs_and_ends_without_a_line_feed(tmp_path):
+    """runc's layout."""
+    assert run(tmp_path, "spec").returncode == 0
+    text = (tmp_path / "config.json").read_text()
+    assert text == json.dumps(json.loads(text), indent="\t")
+    assert json.loads(text)["ociVersion"] == SPEC
+
+
+def test_the_process_has_few_capabilities_and_none_inheritable(tmp_path):
+    """CVE-2022-29162: neither inheritable nor ambient ones by default; no_new_privs is on."""
+    run(tmp_path, "spec")
+    process = json.loads((tmp_path / "config.json").read_text())["process"]
+    assert list(process["capabilities"]) == ["bounding", "effective", "permitted"]
+    assert process["capabilities"]["bounding"] == ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+    assert process["noNewPrivileges"] is True
+    assert (process["args"], process["terminal"], process["cwd"]) == (["sh"], True, "/")
+
+
+@pytest.mark.skipif(not shutil.which("runc"), reason="Debian's runc is not installed")
+@pytest.mark.parametrize("options", [[], ["--rootless"]])
+def test_members_are_those_of_runc_in_its_order(tmp_path, options):
+    """A drop-in: scripts that edit runc's starter edit ours.
+
+    Debian's runc is older: it names an older spec and sets ambient capabilities. It adds a cgroup namespace only
+    where /sys/fs/cgroup is cgroup v2, which is all that minirunc knows.
+    """
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    ours.mkdir()
+    subprocess.run(["runc", "spec", *options], cwd=theirs, check=True)
+    assert run(ours, "spec", *options).returncode == 0
+    expected = json.loads((theirs / "config.json").read_text())
+    found = json.loads((ours / "config.json").read_text())
+    expected["ociVersion"] = found["ociVersion"]
+    expected["hostname"] = "minirunc"
+    expected["process"]["capabilities"].pop("ambient", None)
+    kinds = expected["linux"]["namespaces"]
+    if {"type": "cgroup"} not in kinds:
+        kinds.insert(kinds.index({"type": "mount"}) + 1, {"type": "cgroup"})
+    assert members(found) == members(expected)
+
+
+def test_rootless_maps_the_caller_to_root(tmp_path):
+    """No network namespace, no resources, no gid but one's own, /sys bound, ids mapped."""
+    assert run(tmp_path, "spec", "--rootless").returncode == 0
+    spec = json.loads((tmp_path / "config.json").read_text())
+    assert spec["linux"]["uidMappings"] == [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+    assert spec["linux"]["gidMappings"] == [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
+    kinds = [namespace["type"] for namespace in spec["linux"]["namespaces"]]
+    assert kinds == ["pid", "ipc", "uts", "mount", "cgroup", "user"]
+    assert "resources" not in spec["linux"]
+    mounts = {mount["destination"]: mount for mount in spec["mounts"]}
+    assert mounts["/sys"]["type"] == "none"
+    assert "rbind" in mounts["/sys"]["options"]
+    assert not [word for mount in mounts.values() for word in mount.get("options", []) if "gid=" in word]
+
+
+def test_bundle_says_where(tmp_path):
+    """--bundle DIR; the mode is 0666 without the umask."""
+    (tmp_path / "b").mkdir()
+    assert run(tmp_path, "spec", "--bundle", "b").returncode == 0
+    assert (tmp_path / "b" / "config.json").stat().st_mode & 0o111 == 0
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_an_existing_file_is_left_alone(tmp_path):
+    """runc's message."""
+    (tmp_path / "config.json").write_text("mine")
+    done = run(tmp_path, "spec")
+    assert done.returncode == 1
+    assert done.stderr.endswith('level=error msg="File config.json exists. Remove it first"\n')
+    assert (tmp_path / "config.json").read_text() == "mine"
+
+
+def test_a_link_is_not_followed(tmp_path):
+    """A dangling link named config.json is something that exists."""
+    (tmp_path / "config.json").symlink_to("elsewhere")
+    assert run(tmp_path, "spec").returncode == 1
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(("bundle", "reason"), [("missing", "no such file or directory"), ("file", "not a directory")])
+def test_a_bundle_that_is_no_directory_is_named(tmp_path, bundle, reason):
+    """One clear line that names the object."""
+    (tmp_path / "file").write_text("")
+    done = run(tmp_path, "spec", "-b", bundle)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f'level=error msg="{bundle}/config.json: {reason}"\n')
