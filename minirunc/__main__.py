@@ -75,7 +75,7 @@ class _Face:
         except UsageError as misuse:
             if misuse.settings is not None:
                 self._listen(misuse.settings)
-            sys.stdout.write(misuse.shown)
+            sys.stdout.buffer.write(misuse.shown.encode("utf-8", "surrogateescape"))  # it quotes the words
             self.status = misuse.status
             raise
 

@@ -27,18 +27,25 @@ class Log:
         self.form = json_line if log_format == "json" else text_line
 
     def line(self, level: str, message: str) -> None:
-        """One line by one write(2): several processes append to the same file."""
+        """One line by one write(2): several processes append to the same file. Raises OSError."""
         from time import time  # most commands have nothing to say
 
         write(self.fd, self.form(level, message, time()).encode("utf-8", "backslashreplace"))
 
     def debug(self, message: str) -> None:
         """A line for who wants to see every step."""
-        self.line("debug", message)
+        self._aside("debug", message)
 
     def warning(self, message: str) -> None:
         """A line for what went another way than asked, and still went."""
-        self.line("warning", message)
+        self._aside("warning", message)
+
+    def _aside(self, level: str, message: str) -> None:
+        """A line that is not worth failing for."""
+        try:
+            self.line(level, message)
+        except OSError:
+            pass  # a full disk below the log must not undo a container
 
 
 def open_file(path: str, log_format: str) -> Log:

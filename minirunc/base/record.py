@@ -302,9 +302,7 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(
-            getattr(self, entry[0]) == getattr(other, entry[0]) for entry in type(self).fields.values()
-        )
+        return all(getattr(self, entry[0]) == getattr(other, entry[0]) for entry in type(self).fields.values())
 
     def __repr__(self) -> str:
         values = ", ".join(f"{entry[0]}={getattr(self, entry[0])!r}" for entry in type(self).fields.values())

@@ -64,7 +64,7 @@ def create(path: str) -> int:
 
 
 def _enable_controllers(cgroup: int) -> None:
-    """Let the children of `cgroup` have all its controllers; those that refuse are found out when a limit needs them."""
+    """Let the children of `cgroup` have all its controllers; one that refuses is missed when a limit needs it."""
     wanted = set(cgroupfs.read(cgroup, "cgroup.controllers").split())
     wanted -= set(cgroupfs.read(cgroup, "cgroup.subtree_control").split())
     if not wanted:

@@ -159,6 +159,7 @@ COMMANDS = {
             usage="<container-id> <command> [arguments...] | --process FILE <container-id>",
             operands=(1, None),
             failure=255,
+            target="minirunc.commands.exec:exec_",
             about="""Everything after the container id belongs to the command.
 Without --process the process is that of the bundle's config.json, changed by the options here.
 The exit status is that of the process, 255 where it could not be started.""",

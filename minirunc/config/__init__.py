@@ -170,9 +170,7 @@ def check_mappings(where: str, mappings: list[IDMapping]) -> None:
             raise ConfigError(f"{where}[{index}].size", "must not be 0")
         for side, start in (("containerID", mapping.container_id), ("hostID", mapping.host_id)):
             if start + mapping.size > _IDS:
-                raise ConfigError(
-                    f"{where}[{index}]", f"{side} {start} and size {mapping.size} exceed {_IDS - 1}"
-                )
+                raise ConfigError(f"{where}[{index}]", f"{side} {start} and size {mapping.size} exceed {_IDS - 1}")
         for other in mappings[:index]:
             inside, outside = other.container_id - mapping.container_id, other.host_id - mapping.host_id
             if -other.size < inside < mapping.size or -other.size < outside < mapping.size:

@@ -1,6 +1,7 @@
 """domainname: setdomainname(2), inside, in the container's own UTS namespace."""
 
 from minirunc.base.errors import ConfigError
+from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,3 +16,10 @@ def check(config: "Config") -> None:
         raise ConfigError("domainname", "unable to set domainname without a private UTS namespace")
     if len(config.domainname.encode()) > _LENGTH:
         raise ConfigError("domainname", f"is longer than {_LENGTH} bytes")
+
+
+def apply(domainname: str, hand: Hand) -> None:
+    """Set it; an empty one leaves what the namespace has."""
+    if domainname:
+        with hand.batch() as do:
+            do.setdomainname(domainname.encode())

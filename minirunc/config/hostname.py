@@ -1,6 +1,7 @@
 """hostname: sethostname(2), inside, in the container's own UTS namespace."""
 
 from minirunc.base.errors import ConfigError
+from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,3 +16,10 @@ def check(config: "Config") -> None:
         raise ConfigError("hostname", "unable to set hostname without a private UTS namespace")
     if len(config.hostname.encode()) > _LENGTH:
         raise ConfigError("hostname", f"is longer than {_LENGTH} bytes")
+
+
+def apply(hostname: str, hand: Hand) -> None:
+    """Set it; an empty one leaves what the namespace has."""
+    if hostname:
+        with hand.batch() as do:
+            do.sethostname(hostname.encode())

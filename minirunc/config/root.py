@@ -1,7 +1,29 @@
 """root: the container's root file system; container/birth opens it first and makes it `/` last."""
 
-from minirunc.base.errors import ConfigError
+from os.path import realpath
+from posix import stat, strerror
+
+from minirunc.base.errors import ConfigError, Error
 from minirunc.base.record import Record
+from minirunc.kernel.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MNT_DETACH,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MS_PRIVATE,
+    MS_REC,
+    MS_SHARED,
+    MS_SLAVE,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_PATH,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+)
+from minirunc.kernel.hand import Hand
+from minirunc.kernel.syscalls import Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,3 +39,85 @@ def check(config: "Config") -> None:
     """Whether it is there is seen when it is opened."""
     if not config.root.path:
         raise ConfigError("root.path", "must not be empty")
+
+
+EINVAL = 22
+
+
+def on_host(root: Root, bundle: str) -> str:
+    """The rootfs as an absolute host path; raises Error if it is not a directory."""
+    path = root.path if root.path.startswith("/") else f"{bundle}/{root.path}"
+    try:
+        found = stat(path)
+    except OSError as error:
+        raise Error(f"invalid rootfs: stat {path}: {strerror(error.errno or 0).lower()}") from None
+    if found.st_mode & 0o170000 != 0o040000:
+        raise Error(f"invalid rootfs: {path} is not a directory")
+    return realpath(path)
+
+
+def prepare(on_host: str, propagation: int, hand: Hand, *, mounted: bool) -> int:
+    """Make the root file system a mount of the container's own; returns the hand's fd of it.
+
+    `on_host` is the rootfs; without a mount namespace (`mounted` is false) it is only opened.
+    """
+    if not mounted:
+        with hand.batch() as do:
+            fd = do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_CLOEXEC)
+        return int(fd)
+    with hand.batch() as do:
+        do.mount(None, "/", None, propagation or MS_SLAVE | MS_REC)
+    # pivot_root(2) refuses a root below a shared mount; which mount that is, the kernel knows: ask upwards.
+    if propagation & MS_SHARED:
+        _private_parent(on_host, hand)
+    with hand.batch() as do:
+        tree = do.open_tree(AT_FDCWD, on_host, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
+        do.move_mount(tree, "", AT_FDCWD, on_host, MOVE_MOUNT_F_EMPTY_PATH)
+    return int(tree)
+
+
+def _private_parent(on_host: str, hand: Hand) -> None:
+    path = on_host
+    while True:
+        with hand.batch() as do:
+            done = do.tolerate(do.mount(None, path or "/", None, MS_PRIVATE))
+        if int(done) != -EINVAL or not path:  # EINVAL: not the root of a mount
+            return
+        path = path.rpartition("/")[0]
+
+
+def pivot(root: int, hand: Hand) -> None:
+    """Make it `/` and let go of the host's tree, which is on top of it for a moment (pivot_root(2) "." ".")."""
+    with hand.batch() as do:
+        old = do.openat(AT_FDCWD, "/", O_DIRECTORY | O_CLOEXEC)
+        do.fchdir(root)
+        do.pivot_root(".", ".")
+        do.fchdir(old)
+        do.mount(None, ".", None, MS_SLAVE | MS_REC)  # so that unmounting it does not reach the host
+        do.umount2(".", MNT_DETACH)
+        do.close(old)
+        do.chdir("/")
+
+
+def move(root: int, hand: Hand) -> None:
+    """--no-pivot: move it over `/`; what lies below stays, and is only out of sight."""
+    with hand.batch() as do:
+        do.fchdir(root)
+        do.move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)
+        do.chroot(".")
+        do.chdir("/")
+
+
+def change(root: int, hand: Hand) -> None:
+    """Without a mount namespace: chroot(2) is all there is."""
+    with hand.batch() as do:
+        do.fchdir(root)
+        do.chroot(".")
+        do.chdir("/")
+
+
+def finish(root: Root, fd: int, hand: Hand) -> None:
+    """Read-only, when everything is in place."""
+    if root.readonly:
+        with hand.batch() as do:
+            do.mount_setattr(fd, "", AT_EMPTY_PATH, Words(MOUNT_ATTR_RDONLY, 0, 0, 0))

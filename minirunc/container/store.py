@@ -31,6 +31,8 @@ class State(Record):
     cgroup: str  # path below the hierarchy's root; "" where it has none
     cgroup_made: list[str]  # levels of `cgroup` that the birth had to make
     annotations: dict[str, str]
+    namespaces: list[str]  # types of those that are not the runtime's
+    hooks: list[str]  # kinds there are any of, as attributes of config.hooks.Hooks
 
 
 def check_id(container_id: str) -> None:
@@ -94,7 +96,9 @@ class Store:
 
     def save(self, state: State) -> None:
         """Write state.json."""
-        self.write("state.json", jsontext.dumps({name: getattr(state, name) for name in State.__slots__}))
+        self.write(
+            "state.json", jsontext.dumps({name: getattr(state, entry[0]) for name, entry in State.fields.items()})
+        )
 
     def load(self) -> State:
         """Read state.json; raises StateError if there is no such container."""

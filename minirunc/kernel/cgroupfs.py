@@ -77,6 +77,15 @@ def write(cgroup: int, file: str, value: str) -> None:
         posix.close(fd)
 
 
+def has(cgroup: int, file: str) -> bool:
+    """Whether the cgroup has a file of this name: its controller is enabled and the kernel knows it."""
+    try:
+        posix.stat(file, dir_fd=cgroup, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def flag(cgroup: int, file: str, key: str) -> int:
     """The number behind `key` in a flat keyed file such as cgroup.events."""
     for line in read(cgroup, file).splitlines():

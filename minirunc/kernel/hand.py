@@ -56,7 +56,10 @@ def _sealed_image() -> int:
 
 def _memfd() -> int:
     """A new file that may be executed: a memfd, or where vm.memfd_noexec forbids it one on a tmpfs of our own."""
-    for flags in (0x13, 0x03):  # CLOEXEC, ALLOW_SEALING, and EXEC, which kernels before 6.3 refuse with EINVAL
+    for flags in (
+        0x13,
+        0x03,
+    ):  # CLOEXEC, ALLOW_SEALING, and EXEC, which kernels before 6.3 refuse with EINVAL
         try:
             return posix.memfd_create("minirunc:hand", flags)
         except OSError as error:
@@ -74,6 +77,43 @@ def _memfd() -> int:
     do.close(fs)
     # A file open for writing cannot be executed (ETXTBSY): the writer closes after the caller wrote.
     return fd
+
+
+class _Data:
+    """What lies behind a batch's entries: strings, structures, room for results; addresses are the hand's."""
+
+    __slots__ = ("base", "bytes", "outs", "seen")
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.bytes = bytearray()
+        self.seen: dict[bytes, int] = {}
+        self.outs: list[tuple[Out, int]] = []
+
+    def word(self, arg: Arg) -> int:
+        """The argument as a word: a number, or the address of what it is put into."""
+        if arg is None:
+            return 0
+        if isinstance(arg, (int, Result)):  # a Result of an earlier batch is a number by now
+            return int(arg) & _MASK
+        if isinstance(arg, str):
+            return self._place(arg.encode("utf-8", "surrogateescape") + b"\0")
+        if isinstance(arg, bytes):
+            return self._place(arg + b"\0")
+        if isinstance(arg, Words):
+            return self._place(pack(f"<{len(arg.items)}Q", *map(self.word, arg.items)))
+        address = self.base + len(self.bytes)
+        self.bytes.extend(bytes(arg.size + -arg.size % 8))
+        self.outs.append((arg, address - BUFFER))
+        return address
+
+    def _place(self, raw: bytes) -> int:
+        address = self.seen.get(raw)
+        if address is None:
+            address = self.seen[raw] = self.base + len(self.bytes)
+            self.bytes.extend(raw)
+            self.bytes.extend(bytes(-len(raw) % 8))
+        return address
 
 
 class Batch(Calls):
@@ -120,52 +160,23 @@ class Batch(Calls):
         self.entries[result.index] = (name, args, flags | flag, same)
         return result
 
-    def encode(self) -> "tuple[bytes, list[tuple[Out, int]]]":
+    def encode(self) -> tuple[bytes, list[tuple[Out, int]]]:
         """The message, and where in it the kernel will put each Out; raises Error if it is too long."""
-        data = bytearray()
-        base = BUFFER + 64 * len(self.entries) + 8
-        seen: dict[bytes, int] = {}
-        outs: list[tuple[Out, int]] = []
-
-        def place(raw: bytes) -> int:
-            address = seen.get(raw)
-            if address is None:
-                address = seen[raw] = base + len(data)
-                data.extend(raw)
-                data.extend(bytes(-len(raw) % 8))
-            return address
-
-        def word(arg: Arg) -> int:
-            if arg is None:
-                return 0
-            if isinstance(arg, int):
-                return arg & _MASK
-            if isinstance(arg, str):
-                return place(arg.encode("utf-8", "surrogateescape") + b"\0")
-            if isinstance(arg, bytes):
-                return place(arg + b"\0")
-            if isinstance(arg, Words):
-                return place(pack(f"<{len(arg.items)}Q", *map(word, arg.items)))
-            assert isinstance(arg, Out)
-            address = base + len(data)
-            data.extend(bytes(arg.size + -arg.size % 8))
-            outs.append((arg, address - BUFFER))
-            return address
-
+        data = _Data(BUFFER + 64 * len(self.entries) + 8)
         table = bytearray()
         for name, args, flags, _ in self.entries:
             words = [0, 0, 0, 0, 0, 0]
             for i, arg in enumerate(args):
-                if isinstance(arg, Result):
+                if isinstance(arg, Result) and arg.index < len(self.entries) and self.entries[arg.index][3] is arg:
                     flags |= 256 << i
                     words[i] = BUFFER + 64 * arg.index
                 else:
-                    words[i] = word(arg)
+                    words[i] = data.word(arg)
             table += _ENTRY(number(name), *words, flags)
-        message = bytes(table) + _END + bytes(data)
+        message = bytes(table) + _END + bytes(data.bytes)
         if len(message) > SIZE:
             raise Error(f"a batch of {len(message)} bytes does not fit the hand's {SIZE}")
-        return message, outs
+        return message, data.outs
 
     def decode(self, reply: bytes, outs: "list[tuple[Out, int]]") -> None:
         """Put results and Out data in place; raises SyscallError for the call that ended the batch."""
@@ -222,9 +233,13 @@ class Hand:
         self._send(message)
         reply = self._receive()
         if len(reply) != len(message):
-            raise self._gone(batch) if not reply else SecurityError(f"the hand sent {len(reply)} bytes back, not {len(message)}")
+            raise (
+                self._gone(batch)
+                if not reply
+                else SecurityError(f"the hand sent {len(reply)} bytes back, not {len(message)}")
+            )
         batch.decode(reply, outs)
-        name, _, flags, result = batch.entries[-1]
+        _, _, flags, result = batch.entries[-1]
         if flags & FORKS and result.value > 0:
             posix.waitpid(self.pid, 0)
             self.pid = result.value
@@ -238,9 +253,14 @@ class Hand:
                     trace.report(f"hand {self.pid}, last batch", name, args, 0)
         self._send(message)
 
-    def executed(self) -> bool:
-        """Wait until the last batch's execve has closed the control socket; False if the hand still answers."""
-        return not self._receive()
+    def become(self, batch: Batch) -> None:
+        """Send a batch that ends in execve and wait until that closed the control socket; raises SyscallError."""
+        with self.batch() as do:
+            do.fcntl(self.control, 2, 1)  # F_SETFD, FD_CLOEXEC
+        message, outs = batch.encode()
+        self._send(message)
+        if reply := self._receive():
+            batch.decode(reply, outs)
 
     def load(self, data: bytes) -> int:
         """Put more than a batch holds into the hand's memory; returns its address there."""

@@ -51,7 +51,7 @@ literal:
         cbz     x0, next_batch          // the child
         bl      send
 leave:
-        mov     x0, #0                  // exit_group(0)
+        mov     x0, #255                // exit_group(255)
         mov     x8, #94
         svc     #0
 failed:

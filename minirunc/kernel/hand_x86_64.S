@@ -69,8 +69,8 @@ literal:
         jz      next_batch              # the child
         call    send
 leave:
-        mov     $231, %eax              # exit_group(0)
-        xor     %edi, %edi
+        mov     $231, %eax              # exit_group(255)
+        mov     $255, %edi
         syscall
 failed:
         neg     %rax

@@ -6,6 +6,7 @@ fd, directories are made below a verified parent, and EAGAIN (a rename raced wit
 
 from minirunc.base.errors import SecurityError, SyscallError
 from minirunc.kernel.constants import (
+    AT_EMPTY_PATH,
     O_CLOEXEC,
     O_DIRECTORY,
     O_NOFOLLOW,
@@ -13,7 +14,6 @@ from minirunc.kernel.constants import (
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     STATX_BASIC_STATS,
-    AT_EMPTY_PATH,
 )
 from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out
@@ -41,7 +41,7 @@ def find(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:
     return int(fd)
 
 
-def open(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:
+def open_path(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:
     """The fd of what `in_root` names; raises SyscallError."""
     fd = find(hand, root, in_root, flags)
     if fd < 0:
@@ -67,7 +67,7 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
     parts = [part for part in in_root.split("/") if part not in ("", ".")]
     here = "."
     links = 0
-    parent = open(hand, root, here, O_PATH | O_DIRECTORY)
+    parent = open_path(hand, root, here, O_PATH | O_DIRECTORY)
     while parts:
         name = parts.pop(0)
         below = f"{here}/{name}"
@@ -83,7 +83,7 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
                 if target.startswith("/"):
                     here = "."
                     _close(hand, parent)
-                    parent = open(hand, root, here, O_PATH | O_DIRECTORY)
+                    parent = open_path(hand, root, here, O_PATH | O_DIRECTORY)
                 parts = [part for part in target.split("/") if part not in ("", ".")] + parts
                 continue
             if int(made) < 0:

@@ -2,6 +2,8 @@
 
 import posix
 
+from minirunc.base.errors import Error
+
 _FLAGS = posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -44,3 +46,37 @@ def write(name: str, value: str) -> None:
         posix.write(fd, value.encode())
     finally:
         posix.close(fd)
+
+
+def write_id_map(pid: int, kind: str, text: str) -> None:
+    """Write uid_map or gid_map (`kind` is "uid" or "gid"), by newuidmap(1) or newgidmap(1) where the kernel refuses us.
+
+    Without CAP_SETGID setgroups(2) has to be given up first (user_namespaces(7), CVE-2014-8989).
+    """
+    try:
+        write(f"{pid}/{kind}_map", text)
+        return
+    except PermissionError:
+        if posix.geteuid() == 0:
+            raise
+    from minirunc.base.seams import subprocess
+
+    if text.count("\n") == 1 and text.split()[1:] == [str(getattr(posix, f"get{kind}")()), "1"]:
+        if kind == "gid":
+            write(f"{pid}/setgroups", "deny")
+        write(f"{pid}/{kind}_map", text)
+        return
+    try:
+        done = subprocess().run([f"new{kind}map", str(pid), *text.split()], capture_output=True, check=False)
+    except FileNotFoundError:
+        raise Error(f"mapping more than your own {kind} needs new{kind}map (Debian package uidmap)") from None
+    if done.returncode:
+        raise Error(f"new{kind}map: {done.stderr.decode(errors='replace').strip()}")
+
+
+def ns_pid(pid: int) -> int:
+    """The pid as the process's own pid namespace counts it: the last number of NSpid (proc_pid_status(5))."""
+    for line in read(f"{pid}/status").splitlines():
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return pid

@@ -11,7 +11,7 @@ from minirunc.kernel import trace
 
 # name: (x86_64, the generic table of aarch64 and riscv64); from 424 on all machines share the numbers.
 _NUMBERS = {
-    "bpf": (321, 280), "capset": (126, 91), "chdir": (80, 49), "chroot": (161, 51), "clone3": (435, 435),
+    "bpf": (321, 280), "capget": (125, 90), "capset": (126, 91), "chdir": (80, 49), "chroot": (161, 51), "clone3": (435, 435),
     "close": (3, 57), "close_range": (436, 436), "connect": (42, 203), "dup3": (292, 24), "execve": (59, 221),
     "exit_group": (231, 94), "faccessat2": (439, 439), "fchdir": (81, 50), "fchmod": (91, 52),
     "fchmodat": (268, 53), "fchown": (93, 55), "fchownat": (260, 54), "fcntl": (72, 25), "fsconfig": (431, 431),
@@ -88,6 +88,10 @@ class Calls:
     def bpf(self, cmd: int, attr: bytes | Words, size: int) -> Fd:
         """bpf(2)."""
         return self.call("bpf", cmd, attr, size)
+
+    def capget(self, header: bytes, out: Out) -> Fd:
+        """capget(2); version 3 of the structure has 24 bytes."""
+        return self.call("capget", header, out)
 
     def capset(self, header: bytes, data: bytes) -> Fd:
         """capset(2)."""
@@ -352,7 +356,7 @@ def failure(name: str, args: "tuple[Arg, ...]", errno: int) -> SyscallError:
 class Local(Calls):
     """Executes in this process, through the C core of ctypes (the package around it costs 2.6 ms to import)."""
 
-    __slots__ = ("_errno", "_syscall", "_pointer")
+    __slots__ = ("_errno", "_pointer", "_syscall")
 
     def __init__(self) -> None:
         import _ctypes

@@ -1,6 +1,5 @@
 """The seam of `--debug`: whoever executes a system call reports it here, if anyone listens."""
 
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

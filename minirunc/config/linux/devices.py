@@ -1,7 +1,27 @@
 """linux.devices: device nodes made in the container beside the default ones."""
 
-from minirunc.base.errors import ConfigError
+from struct import unpack_from
+
+from minirunc.base.errors import ConfigError, SecurityError, SyscallError
 from minirunc.base.record import Int64, Record, UInt32
+from minirunc.kernel import inroot
+from minirunc.kernel.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_EMPTY_PATH,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NOFOLLOW,
+    O_PATH,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_SYMLINKS,
+    STATX_BASIC_STATS,
+)
+from minirunc.kernel.hand import Hand
+from minirunc.kernel.syscalls import Out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +52,115 @@ def check(config: "Config") -> None:
             for name, most in _BOUNDS:
                 number = getattr(device, name)
                 if not 0 <= number <= most:
-                    raise ConfigError(
-                        f"{where}.{name}", f"expected an integer from 0 to {most}, got {number}"
-                    )
+                    raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {number}")
+
+
+EPERM, EEXIST = 1, 17
+
+# type (c, b, u or p), path, major and minor number, mode, owner and group if any
+Node = tuple[str, str, int, int, int, int | None, int | None]
+
+# runtime-spec config-linux.md "Default Devices"
+_DEFAULT: list[Node] = [
+    ("c", "/dev/null", 1, 3, 0o666, None, None),
+    ("c", "/dev/zero", 1, 5, 0o666, None, None),
+    ("c", "/dev/full", 1, 7, 0o666, None, None),
+    ("c", "/dev/random", 1, 8, 0o666, None, None),
+    ("c", "/dev/urandom", 1, 9, 0o666, None, None),
+    ("c", "/dev/tty", 5, 0, 0o666, None, None),
+]
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+)
+_KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
+
+
+def apply(devices: list[Device], root: int, hand: Hand, *, bind: bool) -> None:
+    """Make the default nodes, those of the list (which replace a default one), and the links of the runtime-spec.
+
+    All below an fd of the container's real /dev, so that no link of an image leads to the host's (CVE-2026-41579).
+    `bind`: in a user namespace no node can be made; the host's are bound instead.
+    """
+    nodes = {node[1]: node for node in _DEFAULT}
+    for device in devices:
+        mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
+        nodes[device.path] = (
+            device.type,
+            device.path,
+            device.major,
+            device.minor,
+            mode,
+            device.uid,
+            device.gid,
+        )
+    in_dev = open_dev(root, hand)
+    plain = []
+    for node in nodes.values():
+        above, _, name = node[1].rpartition("/")
+        if bind:
+            _bind(node[1], root, hand)
+        elif above == "/dev":
+            plain.append((name, node))
+        else:
+            parent = inroot.directory(hand, root, above)
+            _make([(name, node)], parent, root, hand)
+            with hand.batch() as do:
+                do.close(parent)
+    _make(plain, in_dev, root, hand)
+    with hand.batch() as do:
+        do.tolerate(do.unlinkat(in_dev, "ptmx"))
+        do.tolerate(do.symlinkat("pts/ptmx", in_dev, "ptmx"))
+        for name, target in _LINKS:
+            do.tolerate(do.symlinkat(target, in_dev, name))
+        do.close(in_dev)
+
+
+def open_dev(root: int, hand: Hand) -> int:
+    """The container's /dev as a real directory, made if missing."""
+    with hand.batch() as do:
+        do.tolerate(do.mkdirat(root, "dev", 0o755))
+        fd = do.openat2(root, "dev", O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    return int(fd)
+
+
+def _make(nodes: list[tuple[str, Node]], parent: int, root: int, hand: Hand) -> None:
+    """mknod, reopen, compare: what stands there is the device that was asked for."""
+    checks = []
+    with hand.batch() as do:
+        for name, (kind, _, major, minor, mode, uid, gid) in nodes:
+            room = Out(256)
+            made = do.tolerate(do.mknodat(parent, name, _KINDS[kind] | mode, _dev(major, minor)))
+            fd = do.tolerate(do.openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC))
+            do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
+            if uid or gid:
+                do.tolerate(do.fchownat(fd, "", uid or 0, gid or 0, AT_EMPTY_PATH))
+            do.tolerate(do.close(fd))
+            checks.append((made, room))
+    for (_, node), (made, room) in zip(nodes, checks, strict=True):
+        if int(made) == -EPERM:
+            _bind(node[1], root, hand)
+        elif int(made) not in (0, -EEXIST):
+            raise SyscallError("mknodat", f"{node[1]}, {node[0]} {node[2]}:{node[3]}", -int(made))
+        else:
+            found = unpack_from("<H", room.data, 28)[0] & 0o170000, unpack_from("<2I", room.data, 128)
+            wanted = _KINDS[node[0]], (0, 0) if node[0] == "p" else (node[2], node[3])
+            if found != wanted:
+                raise SecurityError(f"{node[1]} in the container is not the device {node[0]} {node[2]}:{node[3]}")
+
+
+def _bind(path: str, root: int, hand: Hand) -> None:
+    """The host's node of the same name."""
+    target = inroot.file(hand, root, path)
+    with hand.batch() as do:
+        tree = do.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+        do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+        do.close(tree)
+        do.close(target)
+
+
+def _dev(major: int, minor: int) -> int:
+    """dev_t as mknod(2) wants it (makedev(3))."""
+    return minor & 0xFF | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32

@@ -1,6 +1,28 @@
 """linux.maskedPaths: paths hidden, files under /dev/null, directories under an empty tmpfs; last of all."""
 
-from minirunc.base.errors import ConfigError
+from struct import unpack_from
+
+from minirunc.base.errors import ConfigError, SecurityError, SyscallError
+from minirunc.kernel import inroot
+from minirunc.kernel.constants import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_STRING,
+    FSMOUNT_CLOEXEC,
+    FSOPEN_CLOEXEC,
+    MOUNT_ATTR_RDONLY,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_EMPTY_PATH,
+    O_CLOEXEC,
+    O_NOFOLLOW,
+    O_PATH,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    STATX_BASIC_STATS,
+)
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Fd, Out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,3 +34,75 @@ def check(config: "Config") -> None:
     if config.linux.namespace("mount") is None:
         why = "unable to restrict sys entries without a private MNT namespace"
         raise ConfigError("linux.maskedPaths", why)
+
+
+ENOENT, ENOTDIR = 2, 20
+
+
+def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
+    """Cover them: a file with the host's null device, checked to be it (CVE-2025-31133), directories with one empty
+    read-only tmpfs that all share (a superblock each would stall big hosts). What is not there needs no cover.
+    """
+    if not masked_paths:
+        return
+    tries = []
+    with hand.batch() as do:
+        for in_root in masked_paths:
+            room = Out(256)
+            target = do.tolerate(inroot.openat2(do, root, in_root))
+            do.tolerate(do.statx(target, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
+            tries.append((in_root, target, room))
+    files, directories = [], []
+    for in_root, target, room in tries:
+        if int(target) >= 0:
+            kind = unpack_from("<H", room.data, 28)[0] & 0o170000
+            (directories if kind == 0o040000 else files).append(int(target))
+        elif int(target) not in (-ENOENT, -ENOTDIR):
+            raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -int(target))
+    if files:
+        _cover_files(files, hand)
+    if directories:
+        _cover_directories(directories, hand)
+
+
+def _cover_files(targets: list[int], hand: Hand) -> None:
+    null = _null_device(hand)
+    with hand.batch() as do:
+        for target in targets:
+            cover = do.open_tree(null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
+            _move(do, cover, target)
+            do.close(cover)
+            do.close(target)
+        do.close(null)
+
+
+def _null_device(hand: Hand) -> int:
+    """The host's, before the container's root is ours; its number is checked."""
+    room = Out(256)
+    with hand.batch() as do:
+        null = do.openat(AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC)
+        do.statx(null, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room)
+    kind = unpack_from("<H", room.data, 28)[0] & 0o170000
+    if kind != 0o020000 or unpack_from("<2I", room.data, 128) != (1, 3):
+        raise SecurityError("/dev/null is not the null device (character device 1:3)")
+    return int(null)
+
+
+def _cover_directories(targets: list[int], hand: Hand) -> None:
+    with hand.batch() as do:
+        fs = do.fsopen("tmpfs", FSOPEN_CLOEXEC)
+        do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_blocks", "1")
+        do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1")
+        do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
+        empty = do.fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)
+        _move(do, empty, targets[0])
+        for target in targets[1:]:
+            copy = do.open_tree(empty, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
+            _move(do, copy, target)
+            do.close(copy)
+        for fd in (fs, empty, *targets):
+            do.close(fd)
+
+
+def _move(do: Batch, tree: Fd, target: Fd) -> Fd:
+    return do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)

@@ -1,8 +1,11 @@
 """linux.namespaces: what the container gets anew or joins by path; what is not listed is the host's."""
 
+from struct import pack
+
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
 from minirunc.kernel.constants import (
+    AT_FDCWD,
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -11,7 +14,11 @@ from minirunc.kernel.constants import (
     CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_NEWUTS,
+    O_CLOEXEC,
+    O_RDONLY,
+    SIOCSIFFLAGS,
 )
+from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +61,56 @@ def check(config: "Config") -> None:
             raise ConfigError("linux.namespaces", why)
         for name, mappings in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
             if not mappings:
-                raise ConfigError(
-                    f"linux.{name}Mappings", f"user namespaces enabled, but no {name} mappings found"
-                )
+                raise ConfigError(f"linux.{name}Mappings", f"user namespaces enabled, but no {name} mappings found")
             if not any(mapping.container_id == 0 for mapping in mappings):
                 why = f"user namespaces enabled, but no mapping found for {name} 0"
                 raise ConfigError(f"linux.{name}Mappings", why)
+
+
+def is_new(namespaces: list[Namespace], kind: str) -> bool:
+    """Whether the container gets a namespace of this kind of its own."""
+    return any(namespace.type == kind and not namespace.path for namespace in namespaces)
+
+
+def flags(namespaces: list[Namespace], *, new: bool = False) -> int:
+    """CLONE_NEW* of all, or of those without a path."""
+    bits = 0
+    for namespace in namespaces:
+        if not (new and namespace.path):
+            bits |= FLAGS[namespace.type]
+    return bits
+
+
+def join(namespaces: list[Namespace], hand: Hand) -> None:
+    """Enter those given by path, from outside.
+
+    The user namespace goes between: what our own rights open is joined before, what only its owner's rights open,
+    after. The pid namespace takes effect for the next child.
+    """
+    paths = [namespace for namespace in namespaces if namespace.path]
+    if not paths:
+        return
+    with hand.batch() as do:
+        fds = [do.openat(AT_FDCWD, namespace.path, O_RDONLY | O_CLOEXEC) for namespace in paths]
+    user = [(fd, n) for fd, n in zip(fds, paths, strict=True) if n.type == "user"]
+    rest = [(fd, n) for fd, n in zip(fds, paths, strict=True) if n.type != "user"]
+    with hand.batch() as do:
+        tried = [do.setns(fd, FLAGS[namespace.type]) for fd, namespace in rest]
+        if user:
+            for result in tried:
+                do.tolerate(result)
+            do.setns(user[0][0], CLONE_NEWUSER)
+    late = [pair for pair, result in zip(rest, tried, strict=True) if int(result) < 0]
+    with hand.batch() as do:
+        for fd, namespace in late:
+            do.setns(fd, FLAGS[namespace.type])
+        for fd in fds:
+            do.close(fd)
+
+
+def loopback_up(hand: Hand) -> None:
+    """In a new network namespace `lo` is down: IFF_UP by SIOCSIFFLAGS (netdevice(7))."""
+    with hand.batch() as do:
+        socket = do.socket(2, 2, 0)  # AF_INET, SOCK_DGRAM
+        do.ioctl(socket, SIOCSIFFLAGS, pack("<16sh22x", b"lo", 1))
+        do.close(socket)

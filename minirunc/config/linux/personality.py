@@ -2,6 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
+from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,3 +21,10 @@ def check(config: "Config") -> None:
     wanted = config.linux.personality
     if wanted is not None and wanted.domain not in DOMAINS:
         raise ConfigError("linux.personality.domain", f"invalid personality domain {wanted.domain}")
+
+
+def apply(personality: Personality | None, hand: Hand) -> None:
+    """For this process and all that come of it."""
+    if personality is not None:
+        with hand.batch() as do:
+            do.personality(DOMAINS[personality.domain])

@@ -2,6 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record, UInt32
+from minirunc.kernel import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ def check(config: "Config") -> None:
         why = "time namespace offsets specified, but time namespace isn't enabled in the config"
         raise ConfigError("linux.timeOffsets", why)
     if time.path:
-        why = (
-            "time namespace enabled, but both namespace path and time offsets specified"
-            " -- you may only provide one"
-        )
+        why = "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one"
         raise ConfigError("linux.timeOffsets", why)
     for clock, offset in config.linux.time_offsets.items():
         if clock not in ("boottime", "monotonic"):
@@ -31,3 +29,10 @@ def check(config: "Config") -> None:
         if offset.nanosecs >= 10**9:
             where = f"linux.timeOffsets.{clock}.nanosecs"
             raise ConfigError(where, f"must be below 1000000000, got {offset.nanosecs}")
+
+
+def apply(offsets: dict[str, TimeOffset], pid: int) -> None:
+    """For the children of `pid`, which has unshared its time namespace (time_namespaces(7))."""
+    if offsets:
+        lines = (f"{clock} {offset.secs} {offset.nanosecs}\n" for clock, offset in offsets.items())
+        procfs.write(f"{pid}/timens_offsets", "".join(lines))

@@ -1,7 +1,8 @@
 """linux.uidMappings: written from outside to /proc/PID/uid_map before anything runs in the namespace."""
 
 from minirunc.base.errors import ConfigError
-from minirunc.config import check_mappings
+from minirunc.config import IDMapping, check_mappings
+from minirunc.kernel import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,3 +14,9 @@ def check(config: "Config") -> None:
         why = "user namespace mappings specified, but user namespace isn't enabled in the config"
         raise ConfigError("linux.uidMappings", why)
     check_mappings("linux.uidMappings", config.linux.uid_mappings)
+
+
+def apply(mappings: list[IDMapping], pid: int) -> None:
+    """In one write(2), before anything runs in the namespace of `pid`."""
+    text = "".join([f"{m.container_id} {m.host_id} {m.size}\n" for m in mappings])
+    procfs.write_id_map(pid, "uid", text)

@@ -1,6 +1,16 @@
 """process.capabilities: five sets, set inside around setuid; absent means all five empty."""
 
+from struct import pack, unpack_from
+
 from minirunc.base.record import Record
+from minirunc.kernel.constants import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+)
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,3 +55,62 @@ def unknown(capabilities: Capabilities) -> list[str]:
 def warnings(process: "Process") -> list[str]:
     names = unknown(process.capabilities) if process.capabilities is not None else []
     return [f"ignoring unknown or unavailable capabilities: [{' '.join(names)}]"] if names else []
+
+
+_HEADER = pack("<II", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+
+
+def effective(capabilities: Capabilities | None) -> int:
+    """The effective set as a mask."""
+    return mask(capabilities.effective) if capabilities else 0
+
+
+def held(hand: Hand) -> int:
+    """What the hand is permitted: no process it becomes can have more."""
+    room = Out(24)
+    with hand.batch() as do:
+        do.capget(_HEADER, room)
+    low, high = unpack_from("<I", room.data, 4)[0], unpack_from("<I", room.data, 16)[0]
+    return int(low | high << 32)
+
+
+def set_effective(do: Batch, effective: int, permitted: int) -> None:
+    """Effective on top of what is permitted; inheritable stays empty."""
+    do.capset(_HEADER, _data(effective, permitted, 0))
+
+
+def drop_bounding(do: Batch, capabilities: Capabilities | None) -> None:
+    """Take from the bounding set what is not listed; while CAP_SETPCAP is still there."""
+    keep = mask(capabilities.bounding) if capabilities else 0
+    for number in range(64):
+        if not keep >> number & 1:
+            do.tolerate(do.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))  # EINVAL beyond the kernel's last one
+
+
+def apply(capabilities: Capabilities | None, do: Batch, available: int) -> None:
+    """Set the process's sets after its ids (which PR_SET_KEEPCAPS survived), as far as they are available."""
+    if capabilities is None:
+        do.capset(_HEADER, _data(0, 0, 0))
+        do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+        return
+    permitted = mask(capabilities.permitted) & available
+    inheritable = mask(capabilities.inheritable) & available
+    do.capset(_HEADER, _data(mask(capabilities.effective) & permitted, permitted, inheritable))
+    do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    ambient = mask(capabilities.ambient)
+    for number in range(64):
+        if ambient >> number & 1:
+            do.tolerate(do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0))
+
+
+def _data(effective: int, permitted: int, inheritable: int) -> bytes:
+    low, high = 0xFFFFFFFF, 32
+    return pack(
+        "<6I",
+        effective & low,
+        permitted & low,
+        inheritable & low,
+        effective >> high,
+        permitted >> high,
+        inheritable >> high,
+    )

@@ -1,6 +1,10 @@
 """process.cwd: where the process starts, a path in the container; made if missing."""
 
-from minirunc.base.errors import ConfigError
+from posix import strerror
+
+from minirunc.base.errors import ConfigError, Error
+from minirunc.kernel import inroot
+from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,3 +16,22 @@ def check(process: "Process") -> None:
         raise ConfigError("process.cwd", "Cwd property must not be empty")
     if not process.cwd.startswith("/"):
         raise ConfigError("process.cwd", "Cwd must be an absolute path")
+
+
+ENOENT, EPERM, EACCES = 2, 1, 13
+
+
+def apply(cwd: str, hand: Hand, root: int) -> bool:
+    """Go there, made if missing; False if it takes the user's own rights to enter (a home on NFS, a private mount)."""
+    with hand.batch() as do:
+        entered = do.tolerate(do.chdir(cwd))
+    if int(entered) == -ENOENT:
+        fd = inroot.directory(hand, root, cwd)
+        with hand.batch() as do:
+            do.close(fd)
+            entered = do.tolerate(do.chdir(cwd))
+    if int(entered) in (-EPERM, -EACCES):
+        return False
+    if int(entered) < 0:
+        raise Error(f'chdir to cwd ("{cwd}") set in config.json failed: {strerror(-int(entered)).lower()}')
+    return True

@@ -1,6 +1,8 @@
 """process.rlimits: set from outside by prlimit(2): the runtime may raise hard limits."""
 
-from minirunc.base.errors import ConfigError
+from resource import prlimit
+
+from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.record import Record, UInt64
 
 TYPE_CHECKING = False
@@ -46,3 +48,18 @@ def check(process: "Process") -> None:
         if limit.type in seen:
             raise ConfigError(f"{where}.type", f"{limit.type} is given twice")
         seen.add(limit.type)
+
+
+EINVAL = 22
+
+
+def apply(rlimits: list[Rlimit], pid: int) -> None:
+    """From outside, where CAP_SYS_RESOURCE may be had; exactly as given (prlimit(2))."""
+    for rlimit in rlimits:
+        # rlim_t is unsigned, the module's numbers are signed: RLIM_INFINITY is -1.
+        soft, hard = (value - (1 << 64) if value >> 63 else value for value in (rlimit.soft, rlimit.hard))
+        try:
+            prlimit(pid, NUMBERS[rlimit.type], (soft, hard))
+        except (OSError, ValueError) as error:
+            errno = (error.errno if isinstance(error, OSError) else 0) or EINVAL
+            raise SyscallError("prlimit64", f"{pid}, {rlimit.type}, {rlimit.soft}, {rlimit.hard}", errno) from None

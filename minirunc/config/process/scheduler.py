@@ -1,7 +1,10 @@
 """process.scheduler: sched_setattr(2) on the container's process before its execve."""
 
+from struct import pack
+
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int32, Record, UInt64
+from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,3 +62,25 @@ def check(process: "Process") -> None:
     if policy != "SCHED_DEADLINE" and (wanted.runtime or wanted.deadline or wanted.period):
         why = "scheduler runtime/deadline/period can only be specified for SchedDeadline policy"
         raise ConfigError("process.scheduler", why)
+
+
+def apply(scheduler: Scheduler | None, hand: Hand) -> None:
+    """struct sched_attr of sched_setattr(2); inside, before the capabilities go."""
+    if scheduler is None:
+        return
+    flags = 0
+    for flag in scheduler.flags:
+        flags |= FLAGS[flag]
+    attr = pack(
+        "<IIQiIQQQ",
+        48,
+        POLICIES[scheduler.policy],
+        flags,
+        scheduler.nice,
+        scheduler.priority,
+        scheduler.runtime,
+        scheduler.deadline,
+        scheduler.period,
+    )
+    with hand.batch() as do:
+        do.sched_setattr(0, attr)

@@ -1,7 +1,11 @@
 """process.user: set inside, after the groups and before execve."""
 
+from struct import pack
+
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record, UInt32
+from minirunc.kernel.constants import PR_SET_KEEPCAPS
+from minirunc.kernel.hand import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,3 +32,31 @@ def check(process: "Process") -> None:
         raise ConfigError(where, f"{_NO_ID} is not an id")
     if user.umask is not None and user.umask > 0o777:
         raise ConfigError("process.user.umask", f"must be at most 511 (octal 777), got {user.umask}")
+
+
+def assume(user: User, do: Batch) -> None:
+    """Become the user for a while, keeping the way back: effective ids only."""
+    _setgroups(user, do)
+    do.setresgid(-1, user.gid, -1)
+    do.setresuid(-1, user.uid, -1)
+
+
+def give_back(do: Batch) -> None:
+    """Undo `assume`."""
+    do.setresuid(-1, 0, -1)
+    do.setresgid(-1, 0, -1)
+
+
+def apply(user: User, do: Batch) -> None:
+    """The ids for good; before the capabilities, which PR_SET_KEEPCAPS carries over."""
+    do.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    _setgroups(user, do)
+    do.setresgid(user.gid, user.gid, user.gid)
+    do.setresuid(user.uid, user.uid, user.uid)
+
+
+def _setgroups(user: User, do: Batch) -> None:
+    gids = user.additional_gids
+    setting = do.setgroups(pack(f"<{len(gids)}I", *gids), len(gids))
+    if not gids:
+        do.tolerate(setting)  # a user namespace made without privilege denies it (user_namespaces(7))

@@ -37,9 +37,7 @@ class Resources(Record):
 
 def check(resources: Resources) -> None:
     """Also for the resources that `update` is given. Raises ConfigError."""
-    check_present(
-        resources, __name__, ("devices", "memory", "block_io", "hugepage_limits", "unified"), resources
-    )
+    check_present(resources, __name__, ("devices", "memory", "block_io", "hugepage_limits", "unified"), resources)
 
 
 def limits(resources: Resources, has: "Callable[[str], bool]") -> list[tuple[str, str, str]]:
@@ -54,9 +52,7 @@ def limits(resources: Resources, has: "Callable[[str], bool]") -> list[tuple[str
         if record:
             module = f"{__name__}.{name}"
             __import__(module)
-            where = "linux.resources." + next(
-                key for key, entry in Resources.fields.items() if entry[0] == name
-            )
+            where = "linux.resources." + next(key for key, entry in Resources.fields.items() if entry[0] == name)
             for file, value in sys.modules[module].cgroup_files(record):
                 if _is_there(file, value, has):
                     lines.append((where, file, value))

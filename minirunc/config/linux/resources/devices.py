@@ -34,9 +34,7 @@ def check(resources: "Resources") -> None:
             raise ConfigError(f"{where}.access", f'invalid cgroup device access "{rule.access}"')
         for name, number in (("major", rule.major), ("minor", rule.minor)):
             if number is not None and not -1 <= number < 2**31:
-                raise ConfigError(
-                    f"{where}.{name}", f"expected an integer from -1 to {2**31 - 1}, got {number}"
-                )
+                raise ConfigError(f"{where}.{name}", f"expected an integer from -1 to {2**31 - 1}, got {number}")
 
 
 def rules(devices: list[DeviceRule]) -> list[tuple[bool, int, int, int, int]]:

@@ -1,0 +1,34 @@
+"""`create`: a container whose process waits for `start`."""
+
+from minirunc.base.settings import Settings
+from minirunc.commands.run import born
+from minirunc.container import handover
+
+
+def create(
+    settings: Settings,
+    container_id: str,
+    *,
+    bundle: str,
+    console_socket: str,
+    pidfd_socket: str,
+    pid_file: str,
+    no_pivot: bool,
+    no_new_keyring: bool,
+    preserve_fds: int,
+) -> int:
+    """Make it; the pid file is written last, when all is there."""
+    listen = handover.listen_fds()
+    birth = born(
+        settings,
+        container_id,
+        bundle=bundle,
+        console_socket=console_socket,
+        waits=True,
+        preserve_fds=preserve_fds + listen,
+        listen_fds=listen,
+        no_pivot=no_pivot,
+        no_new_keyring=no_new_keyring,
+    )
+    birth.commit(console_socket, pidfd_socket, pid_file)
+    return 0

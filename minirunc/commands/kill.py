@@ -1,0 +1,26 @@
+"""`kill`: a signal by name or number to the container's process."""
+
+import _signal
+
+from minirunc.base.errors import Error
+from minirunc.base.settings import Settings
+from minirunc.container import life
+from minirunc.container.store import Store
+
+
+def kill(settings: Settings, container_id: str, signal: str = "SIGTERM", *, all: bool) -> int:  # noqa: A002
+    """See `life.kill`; `all`: a container that has stopped is no error."""
+    life.kill(Store(settings.root, container_id), number(signal), everyone=all)
+    return 0
+
+
+def number(text: str) -> int:
+    """The number of a signal: digits, or its name in any case, with or without SIG."""
+    if text.isascii() and text.isdigit():
+        if 0 <= int(text) <= 64:
+            return int(text)
+    else:
+        found = getattr(_signal, "SIG" + text.upper().removeprefix("SIG"), None)
+        if isinstance(found, int) and "_" not in text:
+            return int(found)
+    raise Error(f'unknown signal "{text}"')

@@ -1,0 +1,40 @@
+"""`ps`: the container's processes, as pids or as the lines ps(1) has for them."""
+
+import posix
+import sys
+
+from minirunc.base import jsontext, seams
+from minirunc.base.errors import Error, StateError
+from minirunc.base.settings import Settings
+from minirunc.container.status import STOPPED, open_cgroup, status
+from minirunc.container.store import Store
+from minirunc.kernel import cgroupfs
+
+
+def ps(settings: Settings, container_id: str, *options: str, format: str) -> int:  # noqa: A002
+    """Host pids; the table is the host's `ps -ef`, or what the options ask, cut to them."""
+    if format not in ("table", "json"):
+        raise Error(f"invalid format option: {format}")
+    store = Store(settings.root, container_id)
+    state = store.load()
+    if status(store, state) == STOPPED:
+        raise StateError(f"container not running: {store.id}")
+    cgroup = open_cgroup(state)
+    try:
+        pids = sorted(cgroupfs.processes(cgroup))
+    finally:
+        posix.close(cgroup)
+    if format == "json":
+        sys.stdout.write(jsontext.dumps(pids))
+        return 0
+    done = seams.subprocess().run(["ps", *(options or ("-ef",))], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Error(f"ps: {done.stderr.strip() or done.stdout.strip()}")
+    header, *lines = done.stdout.splitlines()
+    if "PID" not in header.split():
+        raise Error("couldn't find PID field in ps output")
+    column = header.split().index("PID")
+    wanted = {str(pid) for pid in pids}
+    kept = [line for line in lines if len(line.split()) > column and line.split()[column] in wanted]
+    sys.stdout.write("\n".join([header, *kept]) + "\n")
+    return 0

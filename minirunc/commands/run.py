@@ -1,0 +1,86 @@
+"""`run`: create, start, wait, delete in one process; or, detached, create and start."""
+
+import posix
+
+from minirunc.base.errors import Error
+from minirunc.base.settings import Settings
+from minirunc.container import foreground, handover, life
+from minirunc.container.birth import Birth, Options
+
+
+def born(
+    settings: Settings,
+    container_id: str,
+    *,
+    bundle: str,
+    console_socket: str,
+    waits: bool,
+    foreground_terminal: bool = False,
+    preserve_fds: int,
+    listen_fds: int,
+    no_pivot: bool,
+    no_new_keyring: bool,
+) -> Birth:
+    """What create and run begin with."""
+    if settings.systemd_cgroup:
+        raise Error("--systemd-cgroup: the systemd cgroup driver is not supported yet")
+    handover.check_preserved(preserve_fds)
+    options = Options(
+        handover.absolute(bundle or "."),
+        waits=waits,
+        takes_terminal=bool(console_socket) or foreground_terminal,
+        console_socket=bool(console_socket),
+        preserve_fds=preserve_fds,
+        listen_fds=listen_fds,
+        no_pivot=no_pivot,
+        no_new_keyring=no_new_keyring,
+    )
+    return Birth(settings.root, container_id, options)
+
+
+def run(
+    settings: Settings,
+    container_id: str,
+    *,
+    bundle: str,
+    console_socket: str,
+    pidfd_socket: str,
+    pid_file: str,
+    no_pivot: bool,
+    no_new_keyring: bool,
+    preserve_fds: int,
+    detach: bool,
+    keep: bool,
+    no_subreaper: bool,
+) -> int:
+    """The exit status of the container's process; 0 at once if detached."""
+    listen = handover.listen_fds()
+    with foreground.Signals():
+        birth = born(
+            settings,
+            container_id,
+            bundle=bundle,
+            console_socket=console_socket,
+            waits=False,
+            foreground_terminal=not detach and not console_socket,
+            preserve_fds=preserve_fds + listen,
+            listen_fds=listen,
+            no_pivot=no_pivot,
+            no_new_keyring=no_new_keyring,
+        )
+        if not detach and not no_subreaper and "pid" not in birth.state.namespaces:
+            foreground.become_subreaper()
+        state = birth.commit(console_socket, pidfd_socket, pid_file)
+        try:
+            birth.run_poststart()
+        except Error:
+            posix.kill(state.pid, 9)
+            posix.waitpid(state.pid, 0)
+            life.end(birth.store, state)
+            raise
+        if detach:
+            return 0
+        status = foreground.wait(state.pid, birth.master)
+        if not keep:
+            life.end(birth.store, state)
+        return status

@@ -1,0 +1,393 @@
+"""The order of a birth: from a bundle to a process that waits for `start`, or runs.
+
+    outside   read and check config.json; claim the id; make the cgroup; spawn the hand
+    hand      join namespaces, clone3 into the new ones and the cgroup
+    outside   id maps; hooks
+    inside    mounts, devices, pivot_root, masks, terminal; find the program
+    outside   limits of the process; save the state
+    inside    the last batch: wait, drop, close, execve
+
+Whatever kills us, `delete --force` finds what to undo: state.json names the cgroup before it is made, and the hand
+leaves when its control socket closes.
+"""
+
+import posix
+
+from minirunc.base import log
+from minirunc.base.errors import ConfigError, Error, SyscallError
+from minirunc.cgroup import fs
+from minirunc.config import Config, domainname, hostname, load, root, warnings
+from minirunc.config.linux import (
+    devices,
+    gid_mappings,
+    masked_paths,
+    namespaces,
+    readonly_paths,
+    resources,
+    rootfs_propagation,
+    sysctl,
+    time_offsets,
+    uid_mappings,
+)
+from minirunc.config.linux.resources import devices as device_rules
+from minirunc.config.mounts import attach
+from minirunc.container import console, enter, handover, hooks, launch
+from minirunc.container.status import CREATING, RUNNING, STOPPED
+from minirunc.container.store import FIFO, State, Store, boot_id, now
+from minirunc.kernel import bpf, cgroupfs, procfs
+from minirunc.kernel.constants import (
+    AT_FDCWD,
+    CGROUP2_SUPER_MAGIC,
+    CLONE_INTO_CGROUP,
+    CLONE_NEWCGROUP,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_PARENT,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NONBLOCK,
+    O_RDWR,
+)
+from minirunc.kernel.hand import Hand
+from minirunc.kernel.syscalls import Fd, Out
+
+
+class Options:
+    """What a birth is asked for beside the bundle."""
+
+    __slots__ = (
+        "bundle",
+        "console_socket",
+        "listen_fds",
+        "no_new_keyring",
+        "no_pivot",
+        "preserve_fds",
+        "takes_terminal",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        bundle: str,
+        *,
+        waits: bool = True,
+        takes_terminal: bool = False,
+        console_socket: bool = False,
+        preserve_fds: int = 0,
+        listen_fds: int = 0,
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+    ) -> None:
+        self.bundle = bundle  # absolute
+        self.waits = waits  # for `start`, in the state created
+        self.takes_terminal = takes_terminal  # somebody will take the pty's master
+        self.console_socket = console_socket  # it is wanted there
+        self.preserve_fds = preserve_fds  # fds 3 and up that the process keeps, those of listen_fds among them
+        self.listen_fds = listen_fds
+        self.no_pivot = no_pivot
+        self.no_new_keyring = no_new_keyring
+
+
+class Birth:
+    """One birth on its way; what it has made is undone if it fails."""
+
+    __slots__ = (
+        "cgroup",
+        "config",
+        "fifo",
+        "hand",
+        "kinds",
+        "master",
+        "options",
+        "program",
+        "root",
+        "state",
+        "store",
+    )
+
+    def __init__(self, root_directory: str, container_id: str, options: Options) -> None:
+        self.store = Store(root_directory, container_id)
+        self.options = options
+        text = _read_config(options.bundle)
+        self.config: Config = load(text)
+        for line in warnings(self.config):
+            log.warning(line)
+        _check_terminal(self.config, options)
+        if options.listen_fds:
+            self.config.process.env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
+        self.kinds = namespaces.flags(self.config.linux.namespaces)
+        self.state = self._intent()
+        self.cgroup = -1
+        self.root = -1
+        self.master: int | None = None
+        self.fifo: int | None = None
+        self.store.claim()
+        try:
+            self.store.save(self.state)
+            self.store.write("config.json", text)
+            self._make_cgroup()
+            self.hand = Hand(options.preserve_fds)
+        except BaseException:
+            self._undo_outside()
+            raise
+        try:
+            self._build()
+        except BaseException as error:
+            self._undo(error)
+            raise
+
+    def _intent(self) -> State:
+        rootfs = root.on_host(self.config.root, self.options.bundle)
+        path = fs.path_for(self.config.linux.cgroups_path, self.store.id)
+        own = procfs.stat(posix.getpid())
+        return State(
+            id=self.store.id,
+            pid=0,
+            pid_start=own.start if own else 0,
+            creator=posix.getpid(),
+            boot_id=boot_id(),
+            bundle=self.options.bundle,
+            rootfs=rootfs,
+            created=now(),
+            cgroup=path,
+            cgroup_made=fs.missing_levels(path),
+            annotations=self.config.annotations,
+            namespaces=[namespace.type for namespace in self.config.linux.namespaces],
+            hooks=hooks.kinds(self.config.hooks),
+        )
+
+    def _make_cgroup(self) -> None:
+        self.cgroup = fs.create(self.state.cgroup)
+        # Before the process is in: the hand is so small that no limit stops it.
+        wanted = resources.limits(self.config.linux.resources, lambda file: cgroupfs.has(self.cgroup, file))
+        for where, file, value in wanted:
+            fs.limit(self.cgroup, where, file, value)
+
+    def _build(self) -> None:
+        """One line a step."""
+        config, hand = self.config, self.hand
+        try:
+            self._enter_namespaces()
+            self._become_root_of_userns()
+            with hand.batch() as do:
+                do.umask(0)  # modes are meant as they are given
+                do.setsid()
+                if self.kinds & CLONE_NEWCGROUP and namespaces.is_new(config.linux.namespaces, "cgroup"):
+                    do.unshare(CLONE_NEWCGROUP)  # now: clone3 would have taken our cgroup as its root
+            hostname.apply(config.hostname, hand)
+            domainname.apply(config.domainname, hand)
+            if namespaces.is_new(config.linux.namespaces, "network"):
+                namespaces.loopback_up(hand)
+            place = self._mount()
+            self._hooks_before_pivot()
+            self._change_root(place)
+            sysctl.apply(config.linux.sysctl, self.root, hand)
+            if config.process.terminal:
+                self.master = console.make(hand, self.root, config.process, dev_console=bool(self._mounts_own()))
+            self.program = launch.prepare(hand, self.root, config.process)
+            self._last_attributes()
+        except SyscallError as error:
+            error.add_note("unable to start container process: error during container init")
+            raise
+        except ConfigError:
+            raise
+        except Error as error:
+            error.add_note("unable to start container process")
+            raise
+
+    def _enter_namespaces(self) -> None:
+        """From the host's namespaces into the container's, by clone3, placed in the cgroup at once."""
+        listed, hand = self.config.linux.namespaces, self.hand
+        program = bpf.device_program(device_rules.rules(self.config.linux.resources.devices))
+        root_directory, _ = cgroupfs.mount_point()
+        magic = Out(120)
+        with hand.batch() as do:
+            cgroup = do.openat(AT_FDCWD, root_directory + self.state.cgroup, O_DIRECTORY | O_CLOEXEC)
+            do.fstatfs(cgroup, magic)
+            loaded: Fd = bpf.load(do, program)
+            if self.options.waits:
+                self._make_fifo()
+                fifo = do.openat(AT_FDCWD, self.store.path(FIFO), O_RDWR | O_CLOEXEC | O_NONBLOCK)
+                do.fcntl(fifo, 4, O_RDWR)  # F_SETFL: opened without waiting, read with
+        if int.from_bytes(magic.data[:8], "little") != CGROUP2_SUPER_MAGIC:
+            raise Error(f"{root_directory}{self.state.cgroup} is not on a cgroup2 file system")
+        with hand.batch() as do:
+            bpf.attach(do, int(cgroup), int(loaded))
+        self.fifo = int(fifo) if self.options.waits else None
+        namespaces.join(listed, hand)
+        new = namespaces.flags(listed, new=True) & ~CLONE_NEWCGROUP
+        flags = CLONE_PARENT | CLONE_INTO_CGROUP
+        if new & CLONE_NEWTIME:
+            new &= ~CLONE_NEWTIME
+            if new & CLONE_NEWUSER:  # its offsets are for the new user namespace's owner to set
+                with hand.batch() as do:
+                    do.forks(do.clone3(flags | CLONE_NEWUSER, cgroup=int(cgroup)))
+                self._map_ids()
+                with hand.batch() as do:
+                    do.setresgid(0, 0, 0)
+                    do.setresuid(0, 0, 0)
+                new &= ~CLONE_NEWUSER
+                flags &= ~CLONE_INTO_CGROUP  # it is there
+            with hand.batch() as do:
+                do.unshare(CLONE_NEWTIME)
+            time_offsets.apply(self.config.linux.time_offsets, hand.pid)
+        with hand.batch() as do:
+            do.forks(do.clone3(flags | new, cgroup=int(cgroup) if flags & CLONE_INTO_CGROUP else 0))
+        if new & CLONE_NEWUSER:
+            self._map_ids()
+
+    def _make_fifo(self) -> None:
+        posix.mkfifo(self.store.path(FIFO), 0o600)
+
+    def _map_ids(self) -> None:
+        linux = self.config.linux
+        uid_mappings.apply(linux.uid_mappings, self.hand.pid)
+        gid_mappings.apply(linux.gid_mappings, self.hand.pid)
+
+    def _become_root_of_userns(self) -> None:
+        if self.kinds & CLONE_NEWUSER:
+            with self.hand.batch() as do:
+                do.setresgid(0, 0, 0)
+                do.setresuid(0, 0, 0)
+
+    def _mounts_own(self) -> bool:
+        return namespaces.is_new(self.config.linux.namespaces, "mount")
+
+    def _mount(self) -> attach.Place:
+        """The root file system and all that is mounted and made below it, still from the host's root."""
+        config, hand = self.config, self.hand
+        own = self._mounts_own()
+        propagation = rootfs_propagation.FLAGS[config.linux.rootfs_propagation]
+        self.root = root.prepare(self.state.rootfs, propagation, hand, mounted=own)
+        root_directory, _ = cgroupfs.mount_point()
+        userns = bool(self.kinds & CLONE_NEWUSER)
+        place = attach.Place(hand, self.root, self.options.bundle, root_directory + self.state.cgroup, userns)
+        attach.apply(config.mounts, place)
+        if own:
+            if not attach.is_bound(config.mounts, "/dev"):
+                devices.apply(config.linux.devices, self.root, hand, bind=userns)
+            readonly_paths.apply(config.linux.readonly_paths, self.root, hand)
+            masked_paths.apply(config.linux.masked_paths, self.root, hand)
+        return place
+
+    def _hooks_before_pivot(self) -> None:
+        listed = self.config.hooks
+        if listed is None:
+            return
+        text = hooks.state_text(self.state, CREATING, self.hand.pid)
+        hooks.run_outside("prestart", listed.prestart, text)
+        hooks.run_outside("createRuntime", listed.create_runtime, text)
+        if listed.create_container:
+            text = hooks.state_text(self.state, CREATING, self.pid_inside())
+            kinds = self.config.linux.namespaces
+            enter.run_hooks("createContainer", listed.create_container, text, self.hand.pid, kinds, None)
+
+    def pid_inside(self) -> int:
+        """The process's pid as its own pid namespace counts it."""
+        with self.hand.batch() as do:
+            pid = do.getpid()
+        return int(pid)
+
+    def _change_root(self, place: attach.Place) -> None:
+        linux, hand = self.config.linux, self.hand
+        if not self._mounts_own():
+            root.change(self.root, hand)
+            return
+        if self.options.no_pivot:
+            root.move(self.root, hand)
+        else:
+            root.pivot(self.root, hand)
+        rootfs_propagation.apply(linux.rootfs_propagation, hand)
+        attach.finish(place)
+        root.finish(self.config.root, self.root, hand)
+
+    def _last_attributes(self) -> None:
+        process = self.config.process
+        umask = process.user.umask
+        with self.hand.batch() as do:
+            do.umask(0o022 if umask is None else umask)
+            if not self.options.no_new_keyring:
+                do.tolerate(do.keyctl(1, f"_ses.{self.store.id}"))  # KEYCTL_JOIN_SESSION_KEYRING
+
+    def commit(self, console_socket: str = "", pidfd_socket: str = "", pid_file: str = "") -> State:
+        """Save the state, then release the hand: it waits for `start`, or becomes the container's process.
+
+        The terminal is handed over before, the pid file written after; a failure up to the end undoes all.
+        """
+        started = procfs.stat(self.hand.pid)
+        self.state.pid = self.hand.pid
+        self.state.pid_start = started.start if started else 0
+        try:
+            if console_socket and self.master is not None:
+                handover.send_fd(console_socket, b"/dev/ptmx", self.master)
+                posix.close(self.master)
+                self.master = None
+            if pidfd_socket:
+                handover.send_pidfd(pidfd_socket, b"standard", self.hand.pid)
+            self.store.save(self.state)
+            launch.finish(self.hand, self.config.process, self.program, self.fifo, self.options.preserve_fds)
+            if pid_file:
+                handover.write_pid_file(pid_file, self.hand.pid)
+        except BaseException as error:
+            self._undo(error)
+            raise
+        self.hand.close()
+        posix.close(self.cgroup)
+        return self.state
+
+    def run_poststart(self) -> None:
+        """After the process was released; a failure ends the container (runtime-spec 1.3)."""
+        if self.config.hooks:
+            hooks.run_outside(
+                "poststart",
+                self.config.hooks.poststart,
+                hooks.state_text(self.state, RUNNING, self.state.pid),
+            )
+
+    def _undo(self, error: BaseException) -> None:
+        """Nothing is left of a birth that failed."""
+        if self.master is not None:
+            posix.close(self.master)
+        oom = self._oom_killed()
+        self.hand.kill()
+        self._undo_outside()
+        if oom and isinstance(error, Error):
+            error.add_note("container init was OOM-killed (memory limit too low?)")
+        if self.config.hooks:
+            text = hooks.state_text(self.state, STOPPED, 0)
+            hooks.run_poststop(self.config.hooks.poststop, text)
+
+    def _oom_killed(self) -> bool:
+        try:
+            return cgroupfs.flag(self.cgroup, "memory.events", "oom_kill") > 0
+        except OSError:
+            return False
+
+    def _undo_outside(self) -> None:
+        if self.cgroup >= 0:
+            posix.close(self.cgroup)
+        fs.destroy(self.state.cgroup, self.state.cgroup_made)
+        self.store.remove()
+
+
+def _read_config(bundle: str) -> str:
+    try:
+        fd = posix.open(f"{bundle}/config.json", posix.O_RDONLY | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Error(f"JSON specification file config.json not found in {bundle}") from None
+    try:
+        data = b""
+        while part := posix.read(fd, 1 << 20):
+            data += part
+    finally:
+        posix.close(fd)
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _check_terminal(config: Config, options: Options) -> None:
+    if config.process.terminal and not options.takes_terminal:
+        raise ConfigError(
+            "process.terminal", "cannot allocate tty if minirunc will detach without setting console socket"
+        )
+    if options.console_socket and not config.process.terminal:
+        raise Error("cannot use console socket if minirunc will not detach or allocate tty")

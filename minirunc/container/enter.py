@@ -1,0 +1,209 @@
+"""The order of an exec: a new process into a running container.
+
+outside   spawn the hand; it joins the namespaces by the pidfd of the container's process, with its own memory
+          owned by our user namespace, so that nobody inside may ptrace it (CVE-2016-9962)
+inside    clone3 into the container's cgroup; the same last steps as a birth
+"""
+
+import posix
+
+from minirunc.base.errors import Error, SyscallError
+from minirunc.config.hooks import Hook
+from minirunc.config.linux import namespaces
+from minirunc.config.linux.namespaces import Namespace
+from minirunc.config.process import Process, env
+from minirunc.container import console, handover, hooks, launch
+from minirunc.container.store import State
+from minirunc.kernel import cgroupfs, procfs
+from minirunc.kernel.constants import (
+    AT_FDCWD,
+    CLONE_INTO_CGROUP,
+    CLONE_NEWUSER,
+    CLONE_PARENT,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_PATH,
+)
+from minirunc.kernel.hand import Hand
+from minirunc.kernel.syscalls import Words
+
+EBUSY, ESRCH = 16, 3
+
+
+class Options:
+    """What an exec is asked for beside the process itself."""
+
+    __slots__ = ("console_socket", "detach", "preserve_fds", "sub_cgroup")
+
+    def __init__(
+        self, *, console_socket: str = "", detach: bool = False, preserve_fds: int = 0, sub_cgroup: str = ""
+    ) -> None:
+        self.console_socket = console_socket
+        self.detach = detach
+        self.preserve_fds = preserve_fds  # fds 3 and up that the process keeps
+        self.sub_cgroup = sub_cgroup  # below the container's
+
+
+def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: "list[str] | None" = None) -> None:
+    """Put the hand into the namespaces of `pid`, and into the first of `cgroups` that takes it."""
+    kinds = namespaces.flags(listed)
+    with hand.batch() as do:
+        process = do.pidfd_open(pid)
+        if kinds:
+            # The cgroup's directory is looked up outside: it may be out of reach from inside.
+            inside = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
+            do.setns(process, kinds)
+        else:
+            inside = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
+    _clone(hand, [int(fd) for fd in inside])
+    with hand.batch() as do:
+        do.close_range(hand.control + 1)
+        if kinds & CLONE_NEWUSER:
+            do.setresgid(0, 0, 0)
+            do.setresuid(0, 0, 0)
+        do.setsid()
+
+
+def _clone(hand: Hand, cgroups: list[int]) -> None:
+    if not cgroups:
+        with hand.batch() as do:
+            do.forks(do.clone3(CLONE_PARENT))
+        return
+    for cgroup in cgroups:
+        if cgroup < 0:
+            continue
+        with hand.batch() as do:
+            child = do.tolerate(do.forks(do.clone3(CLONE_PARENT | CLONE_INTO_CGROUP, cgroup=cgroup)))
+        if int(child) > 0:
+            return
+        if int(child) != -EBUSY:
+            break
+    raise SyscallError(
+        "clone3", "CLONE_PARENT|CLONE_INTO_CGROUP: adding the process to the container's cgroup", -int(child)
+    )
+
+
+def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":
+    """Where the process may go: the container's cgroup, or where its first process went meanwhile (systemd inside)."""
+    if not state.cgroup:
+        return None
+    root, _ = cgroupfs.mount_point()
+    if sub_cgroup:
+        return [root + _below(state.cgroup, sub_cgroup)]
+    own = root + state.cgroup
+    for line in procfs.read(f"{state.pid}/cgroup").splitlines():
+        if line.startswith(f"0::{state.cgroup}/"):
+            return [own, root + line[3:]]
+    return [own]
+
+
+def _below(cgroup: str, sub: str) -> str:
+    parts: list[str] = []
+    for part in sub.split("/"):
+        if part == "..":
+            if not parts:
+                raise Error(f"bad sub cgroup path: {sub}: it leaves the container's cgroup")
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join([cgroup, *parts])
+
+
+class Entry:
+    """An exec on its way: the hand inside, ready to become the process, and the terminal's master if it has one."""
+
+    __slots__ = ("hand", "master", "options", "process", "program")
+
+    def __init__(self, state: State, listed: list[Namespace], process: Process, options: Options) -> None:
+        self.options = options
+        self.process = process
+        self.master: int | None = None
+        self.hand = Hand(options.preserve_fds)
+        try:
+            self._enter(state, listed)
+        except BaseException as error:
+            self._undo()
+            if isinstance(error, Error):
+                error.add_note("unable to start container process")
+            raise
+
+    def _enter(self, state: State, listed: list[Namespace]) -> None:
+        hand, process = self.hand, self.process
+        join(hand, state.pid, listed, _cgroups(state, self.options.sub_cgroup))
+        with hand.batch() as do:
+            root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+        if process.terminal:
+            self.master = console.make(hand, int(root), process)
+        if process.user.umask is not None:
+            with hand.batch() as do:
+                do.umask(process.user.umask)
+        self.program = launch.prepare(hand, int(root), process)
+
+    def commit(self, console_socket: str = "", pidfd_socket: str = "", pid_file: str = "") -> None:
+        """Hand over what the caller asked for and let the hand become the process; the pid file comes last."""
+        try:
+            if console_socket and self.master is not None:
+                handover.send_fd(console_socket, b"/dev/ptmx", self.master)
+                posix.close(self.master)
+                self.master = None
+            if pidfd_socket:
+                handover.send_pidfd(pidfd_socket, b"setns", self.hand.pid)
+            launch.finish(self.hand, self.process, self.program, None, self.options.preserve_fds)
+            if pid_file:
+                handover.write_pid_file(pid_file, self.hand.pid)
+        except BaseException:
+            self._undo()
+            raise
+        self.hand.close()
+
+    def _undo(self) -> None:
+        self.hand.kill()
+        if self.master is not None:
+            posix.close(self.master)
+
+
+def run_hooks(
+    kind: str,
+    listed: list[Hook],
+    text: str,
+    pid: int,
+    namespaces: list[Namespace],
+    default_env: list[str] | None,
+) -> None:
+    """Run them in the namespaces of the container's process `pid`; raises Error for the first that fails."""
+    for index, hook in enumerate(listed):
+        given = hooks.streams(text)
+        hand = Hand()
+        try:
+            join(hand, pid, namespaces)
+            inside = [hand.send_fd(fd) for fd in given]
+            variables = default_env if hook.env is None else hook.env
+            if variables is None:
+                variables = [(k + b"=" + v).decode("utf-8", "surrogateescape") for k, v in posix.environ.items()]
+            with hand.batch() as do:
+                for number, fd in enumerate(inside):
+                    do.dup3(fd, number)
+                do.close_range(hand.control + 1)
+            last = hand.batch()
+            last.execve(hook.path, _vector(hook.args or [hook.path]), _vector(variables))
+            hand.become(last)
+        except BaseException as error:
+            hand.kill()
+            hooks.close(given)
+            if isinstance(error, SyscallError):
+                raise Error(f"error running {kind} hook #{index}: {hook.path}: {error}") from None
+            raise
+        hand.close()
+        try:
+            hooks.wait(kind, index, hook, hand.pid, given)
+        finally:
+            hooks.close(given)
+
+
+def _vector(strings: list[str]) -> Words:
+    return Words(*(text.encode("utf-8", "surrogateescape") for text in strings), 0)
+
+
+def environment(process: Process) -> list[str]:
+    """What a startContainer hook inherits: the process's own environment."""
+    return env.complete(process.env, "/")

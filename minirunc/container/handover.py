@@ -1,0 +1,79 @@
+"""What a caller is handed when a process is there: the terminal's master and a pidfd by socket, the pid by file."""
+
+import posix
+from struct import pack
+
+from minirunc.base.errors import Error
+
+_SUN_PATH = 107  # bytes a socket's path may have
+
+
+def send_fd(path: str, payload: bytes, fd: int) -> None:
+    """One message with one fd to whoever listens there: runc's protocol for --console-socket and --pidfd-socket."""
+    from _socket import AF_UNIX, SOCK_STREAM, socket
+
+    where = -1
+    connection = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        address = path
+        if len(path) > _SUN_PATH:  # the fd of its directory is short
+            directory, _, name = path.rpartition("/")
+            where = posix.open(directory or ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            address = f"/proc/self/fd/{where}/{name}"
+        connection.connect(address)
+        connection.sendmsg([payload], [(1, 1, pack("<i", fd))])  # SOL_SOCKET, SCM_RIGHTS
+    except OSError as error:
+        raise Error(f"socket {path}: {posix.strerror(error.errno or 0).lower()}") from None
+    finally:
+        connection.close()
+        if where >= 0:
+            posix.close(where)
+
+
+def send_pidfd(path: str, payload: bytes, pid: int) -> None:
+    """A pidfd of the process to --pidfd-socket."""
+    pidfd = posix.pidfd_open(pid)
+    try:
+        send_fd(path, payload, pidfd)
+    finally:
+        posix.close(pidfd)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Bare digits, written aside and renamed: callers read it the moment it is there."""
+    directory, _, name = path.rpartition("/")
+    aside = f"{directory}/.{name}" if directory else f".{name}"
+    try:
+        fd = posix.open(aside, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_SYNC | posix.O_CLOEXEC, 0o666)
+        try:
+            posix.write(fd, str(pid).encode())
+        finally:
+            posix.close(fd)
+        posix.rename(aside, path)
+    except OSError as error:
+        raise Error(f"pid file {path}: {posix.strerror(error.errno or 0).lower()}") from None
+
+
+def check_preserved(count: int) -> None:
+    """Each fd from 3 on that the process is to keep must be open."""
+    for number in range(count):
+        try:
+            posix.fstat(3 + number)
+        except OSError as error:
+            why = posix.strerror(error.errno or 0).lower()
+            raise Error(f"unable to stat preserved-fd {number} (of {count}): {why}") from None
+
+
+def listen_fds() -> int:
+    """How many sockets the caller activated (sd_listen_fds(3)); they come first, from 3 on."""
+    try:
+        return max(0, int(posix.environ.get(b"LISTEN_FDS", b"0")))
+    except ValueError:
+        return 0
+
+
+def absolute(path: str) -> str:
+    """The path seen from the root, without `.` and `..` and double slashes."""
+    from os.path import normpath
+
+    return normpath(path if path.startswith("/") else f"{posix.getcwd()}/{path}")

@@ -1,0 +1,163 @@
+"""The last steps that a birth and an exec share: from a hand inside, still with all capabilities, to the execve.
+
+    prepare   what can fail, fails here: directory, program, HOME, limits; tried with the user's rights, then given back
+    finish    one last batch: wait for `start`, drop, close, execve; nobody listens any more
+
+Dropped last, because who has fewer capabilities than an attacker inside could be ptraced by him.
+"""
+
+import posix
+from struct import unpack_from
+
+from minirunc.base.errors import Error, SecurityError
+from minirunc.config.process import Process, capabilities, cwd, env, oom_score_adj, rlimits, scheduler, user
+from minirunc.kernel import inroot
+from minirunc.kernel.constants import (
+    AT_EACCESS,
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    PR_SET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS,
+    STATX_BASIC_STATS,
+)
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.hand_code import SIZE
+from minirunc.kernel.syscalls import Fd, Out, Words
+
+# What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
+_EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
+
+
+class Program:
+    """What is to be executed, and with which rights: the outcome of prepare."""
+
+    __slots__ = ("argv", "available", "env", "path")
+
+    def __init__(self, path: str, argv: list[str], env: list[str], available: int) -> None:
+        self.path = path
+        self.argv = argv
+        self.env = env
+        self.available = available  # permitted capabilities of the hand, a bit each
+
+
+def prepare(hand: Hand, root: int, process: Process) -> Program:
+    """Find and check all the process needs; `root` is the container's root directory as the hand has it open."""
+    oom_score_adj.apply(process.oom_score_adj, hand.pid)
+    variables = env.complete(process.env, env.home(inroot.read(hand, root, "/etc/passwd"), process.user.uid))
+    _own_streams(hand, process.user.uid)
+    entered = cwd.apply(process.cwd, hand, root)
+    tried = _try_as_user(hand, process, _candidates(process.args[0], variables), entered)
+    scheduler.apply(process.scheduler, hand)
+    rlimits.apply(process.rlimits, hand.pid)
+    return Program(tried[0], process.args, variables, tried[1])
+
+
+def _own_streams(hand: Hand, uid: int) -> None:
+    """Give the standard streams to the process's user, so that it can open /dev/stdout; not /dev/null, it is shared."""
+    rooms = [(fd, Out(256)) for fd in (0, 1, 2)]
+    with hand.batch() as do:
+        for fd, room in rooms:
+            do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
+    owned = hand.batch()
+    for fd, room in rooms:
+        device = unpack_from("<2I", room.data, 128)
+        if device != (1, 3) and unpack_from("<I", room.data, 20)[0] != uid:
+            owned.tolerate(owned.fchown(fd, uid, -1))
+    if owned.entries:
+        hand.execute(owned)
+
+
+def _candidates(program: str, variables: list[str]) -> list[str]:
+    """The paths to look at for args[0]: itself if it has a slash, else one a directory of the container's PATH."""
+    if "/" in program:
+        return [program]
+    search = next((value[5:] for value in variables if value.startswith("PATH=")), "")
+    return [f"{directory or '.'}/{program}" for directory in search.split(":")] if search else []
+
+
+def _try_as_user(hand: Hand, process: Process, paths: list[str], entered: bool) -> tuple[str, int]:
+    """The program's path and the capabilities at hand, found out with the user's ids and effective capabilities."""
+    room = Out(4096)
+    held = capabilities.held(hand)
+    effective = capabilities.effective(process.capabilities) & held
+    looks: list[tuple[str, Out, Fd, Fd]] = []
+    with hand.batch() as do:
+        user.assume(process.user, do)
+        capabilities.set_effective(do, effective, held)
+        if not entered:
+            do.chdir(process.cwd)
+        do.getcwd(room)
+        for path in paths:
+            out = Out(256)
+            found = do.tolerate(do.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, out))
+            looks.append((path, out, found, do.tolerate(do.faccessat2(AT_FDCWD, path, 1, AT_EACCESS))))
+        user.give_back(do)
+        capabilities.set_effective(do, held, held)
+        do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # changed ids make it what fs.suid_dumpable says
+    if not room.text().startswith(b"/"):
+        raise SecurityError(
+            "current working directory is outside of container mount namespace root"
+            " -- possible container breakout detected"
+        )
+    return _choose(process.args[0], looks), held
+
+
+def _choose(program: str, looks: "list[tuple[str, Out, Fd, Fd]]") -> str:
+    """The first path that is a file one may execute; raises Error in the words callers look for."""
+    for path, out, found, access in looks:
+        is_directory = int.from_bytes(out.data[28:30], "little") & 0o170000 == 0o040000
+        why = ""
+        if int(found) < 0:
+            why = f"stat {path}: {posix.strerror(-int(found)).lower()}"
+        elif is_directory:
+            why = "is a directory"
+        elif int(access) < 0:
+            why = posix.strerror(-int(access)).lower()
+        if not why:
+            return path
+        if "/" in program:
+            raise Error(f'exec: "{program}": {why}')
+    raise Error(f'exec: "{program}": executable file not found in $PATH')
+
+
+def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, keep: int) -> None:
+    """Send the last batch: wait for the byte of `start`, drop, close all but the streams and `keep` fds, execve."""
+    path, argv, envp = _arguments(hand, program)
+    do = hand.batch()
+    if wait_on is not None:
+        do.read(wait_on, Out(1), 1)
+    capabilities.drop_bounding(do, process.capabilities)
+    user.apply(process.user, do)
+    capabilities.apply(process.capabilities, do, program.available)
+    if process.no_new_privileges:
+        do.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    do.close_range(3 + keep)  # the control socket too: from here on the hand speaks for itself
+    do.tolerate(do.execve(path, argv, envp))
+    _say_why(do, program.argv[0])
+    hand.finish(do)
+
+
+def _arguments(hand: Hand, program: Program) -> tuple[str | bytes, Words, Words]:
+    argv = [text.encode("utf-8", "surrogateescape") for text in program.argv]
+    envp = [text.encode("utf-8", "surrogateescape") for text in program.env]
+    if sum(map(len, argv)) + sum(map(len, envp)) + 16 * (len(argv) + len(envp)) < SIZE // 2:
+        return program.path, Words(*argv, 0), Words(*envp, 0)
+    return program.path, _loaded(hand, argv), _loaded(hand, envp)
+
+
+def _loaded(hand: Hand, strings: list[bytes]) -> Words:
+    """The strings put into memory of their own, beyond what a batch holds."""
+    address = hand.load(b"\0".join(strings) + b"\0")
+    pointers: list[int] = []
+    for text in strings:
+        pointers.append(address)
+        address += len(text) + 1
+    return Words(*pointers, 0)
+
+
+def _say_why(do: Batch, name: str) -> None:
+    """One raw line on the process's stderr, as runc's init prints it, then an exit status."""
+    for errno in _EXECVE_ERRORS:
+        line = f"exec {name}: {posix.strerror(errno).lower()}\n".encode("utf-8", "surrogateescape")
+        do.on_failure(errno, do.tolerate(do.write(2, line)))
+    do.exit_group(255)

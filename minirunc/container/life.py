@@ -1,0 +1,220 @@
+"""What is done with a container that exists: start, kill, pause, resume, delete. No birth's module is needed."""
+
+import posix
+from _signal import pidfd_send_signal
+
+from minirunc.base.errors import Error, StateError
+from minirunc.cgroup import fs
+from minirunc.container import status
+from minirunc.container.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED
+from minirunc.container.store import FIFO, State, Store
+from minirunc.kernel import cgroupfs, procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config import Config
+
+EBUSY, ENXIO = 16, 6
+SIGKILL = 9
+
+
+def config_of(store: Store) -> "Config":
+    """The configuration as it was at birth."""
+    from minirunc.config import read
+
+    return read(store.read("config.json"), store.path("config.json"))
+
+
+def start(store: Store) -> None:
+    """Let the process of a created container go on; its hooks run here (runtime-spec runtime.md "Lifecycle")."""
+    state = store.load()
+    lock = store.lock()
+    try:
+        now = status.status(store, state)
+        if now == STOPPED:
+            raise StateError("cannot start a container that has stopped")
+        if now == RUNNING:
+            raise StateError("cannot start an already running container")
+        if now != CREATED:
+            raise StateError(f"cannot start a container in the {now} state")
+        if "start_container" in state.hooks:
+            _start_container_hooks(store, state)
+        _release(store)
+    finally:
+        posix.close(lock)
+    if "poststart" in state.hooks:
+        _poststart_hooks(store, state)
+
+
+def _release(store: Store) -> None:
+    """The byte that the hand waits for. It has the fifo open; nobody else has."""
+    try:
+        fifo = posix.open(store.path(FIFO), posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        raise StateError("cannot start an already running container") from None
+    except OSError as error:
+        if error.errno != ENXIO:
+            raise
+        posix.unlink(store.path(FIFO))  # a start was killed between its two steps
+        raise StateError("cannot start an already running container") from None
+    try:
+        posix.write(fifo, b"0")
+    finally:
+        posix.close(fifo)
+    posix.unlink(store.path(FIFO))
+
+
+def _start_container_hooks(store: Store, state: State) -> None:
+    from minirunc.container import enter, hooks
+
+    config = config_of(store)
+    assert config.hooks is not None
+    inside = procfs.ns_pid(state.pid)
+    try:
+        enter.run_hooks(
+            "startContainer",
+            config.hooks.start_container,
+            hooks.state_text(state, CREATED, inside),
+            state.pid,
+            config.linux.namespaces,
+            enter.environment(config.process),
+        )
+    except Error:
+        _kill_all(state)
+        raise
+
+
+def _poststart_hooks(store: Store, state: State) -> None:
+    from minirunc.container import hooks
+
+    config = config_of(store)
+    assert config.hooks is not None
+    try:
+        hooks.run_outside("poststart", config.hooks.poststart, hooks.state_text(state, RUNNING, state.pid))
+    except Error:
+        _kill_all(state)
+        raise
+
+
+def kill(store: Store, number: int, *, everyone: bool = False) -> None:
+    """Send a signal to the container's process; raises StateError with the words callers take for "it is gone"."""
+    state = store.load()
+    now = status.status(store, state)
+    if now in (STOPPED, CREATING):
+        if everyone or (number == SIGKILL and _kill_all(state)):
+            return
+        raise StateError(f"container not running: {store.id}")
+    if number == SIGKILL and "pid" not in state.namespaces:
+        _kill_all(state)  # there is no init whose end would end the others
+        return
+    _signal(state, number)
+
+
+def _signal(state: State, number: int) -> None:
+    pidfd = _pidfd(state)
+    if pidfd is None:
+        raise StateError(f"container not running: {state.id}")
+    try:
+        pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        raise StateError(f"container not running: {state.id}") from None
+    finally:
+        posix.close(pidfd)
+
+
+def _pidfd(state: State) -> int | None:
+    """A pidfd of the process, opened before it is checked, so that a reused pid is not hit."""
+    try:
+        pidfd = posix.pidfd_open(state.pid)
+    except (ProcessLookupError, OSError):
+        return None
+    if status.alive(state):
+        return pidfd
+    posix.close(pidfd)
+    return None
+
+
+def _kill_all(state: State) -> bool:
+    """SIGKILL to every process of the cgroup; whether there was one."""
+    try:
+        cgroup = status.open_cgroup(state)
+    except OSError:
+        return False
+    try:
+        there = bool(cgroupfs.processes(cgroup))
+        fs.kill(cgroup)
+    finally:
+        posix.close(cgroup)
+    return there
+
+
+def pause(store: Store) -> None:
+    """Freeze all its processes."""
+    state = store.load()
+    status.require(store, state, RUNNING, CREATED)
+    _freeze(state, True)
+
+
+def resume(store: Store) -> None:
+    """Let them run again."""
+    state = store.load()
+    if status.status(store, state) != PAUSED:
+        raise StateError("container not paused")
+    _freeze(state, False)
+
+
+def _freeze(state: State, frozen: bool) -> None:
+    cgroup = status.open_cgroup(state)
+    try:
+        fs.freeze(cgroup, frozen)
+    finally:
+        posix.close(cgroup)
+
+
+def delete(store: Store, *, force: bool = False) -> None:
+    """Undo all a birth did, whatever is left of it; repeatable until the state directory is gone."""
+    try:
+        state = store.load()
+    except StateError:
+        if not store.exists():
+            if force:
+                return
+            raise
+        # A birth killed before its first line: nothing but the directory.
+        store.remove()
+        if force:
+            return
+        raise
+    now = status.status(store, state)
+    if now not in (STOPPED, CREATED) and not force:
+        raise StateError(f"cannot delete container {store.id} that is not stopped: {now}")
+    end(store, state)
+
+
+def end(store: Store, state: State) -> None:
+    """Kill, remove the cgroup, then the state, then the poststop hooks (as runc orders them)."""
+    pidfd = _pidfd(state) if state.pid else None
+    if pidfd is not None:
+        pidfd_send_signal(pidfd, SIGKILL)
+    poststop = config_of(store).hooks if "poststop" in state.hooks else None
+    if state.cgroup:
+        fs.destroy(state.cgroup, state.cgroup_made)
+    if pidfd is not None:
+        _wait(pidfd)
+    store.remove()
+    if poststop:
+        from minirunc.container import hooks
+
+        hooks.run_poststop(poststop.poststop, hooks.state_text(state, STOPPED, 0))
+
+
+def _wait(pidfd: int, timeout_s: float = 10) -> None:
+    from select import POLLIN, poll
+
+    watch = poll()
+    watch.register(pidfd, POLLIN)
+    try:
+        if not watch.poll(timeout_s * 1000):
+            raise Error(f"the container's process did not end within {timeout_s:g} seconds of SIGKILL")
+    finally:
+        posix.close(pidfd)
