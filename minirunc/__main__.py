@@ -1,7 +1,7 @@
 """The entry of the command line: parse, call, report; the only place that prints an error or exits."""
 
 import sys
-from posix import O_RDWR, _exit, chmod, close, mkdir, set_inheritable, strerror, write
+from posix import O_RDWR, _exit, close, environ, set_inheritable, strerror, write
 from posix import open as open_fd
 
 from minirunc.base import log
@@ -55,7 +55,10 @@ class _Face:
         if isinstance(call, int):
             return call
         self._listen(call.settings)
-        _make_own_root(call.settings.root)
+        if b"XDG_RUNTIME_DIR" in environ:
+            from minirunc.base.roots import make_own
+
+            make_own(call.settings.root)
         command = call.command
         module, _, name = command.target.partition(":")
         target: Callable[..., int] = getattr(__import__(module, fromlist=(name,)), name)
@@ -130,23 +133,6 @@ def _worded(problem: BaseException) -> str:
     if isinstance(problem, RecursionError):
         return "something is nested too deeply to be read"
     return f"internal error: {type(problem).__name__}: {problem} (--debug shows where)"
-
-
-def _make_own_root(root: str) -> None:
-    """Make the default root of a user who is not root; its sticky bit keeps it from being cleaned away.
-
-    Source: XDG Base Directory Specification, $XDG_RUNTIME_DIR.
-    """
-    if root == f"/run/{argv.NAME}" or root != argv.default_root():
-        return
-    try:
-        try:
-            mkdir(root, 0o700)
-        except FileExistsError:
-            pass
-        chmod(root, 0o1700)
-    except OSError as problem:
-        raise Error(f"cannot use the state directory in $XDG_RUNTIME_DIR: {_worded(problem)}") from None
 
 
 def _fill_standard_fds() -> None:

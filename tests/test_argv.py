@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from minirunc.base import roots
 from minirunc.base.errors import Error
 from minirunc.base.version import SPEC, VERSION
 from minirunc.cli import argv
@@ -124,11 +125,11 @@ ROOTS = [
 def test_default_root_is_the_users_own(monkeypatch, tmp_path, euid, user, runtime_dir, uid_map, expected):
     """$XDG_RUNTIME_DIR counts for who is not root, and in a user namespace unless $USER is root there."""
     (tmp_path / "uid_map").write_text(f"         {uid_map}\n")
-    monkeypatch.setattr(argv, "geteuid", lambda: euid)
-    monkeypatch.setattr(argv, "open", lambda _: (tmp_path / "uid_map").open(), raising=False)
+    monkeypatch.setattr(roots, "geteuid", lambda: euid)
+    monkeypatch.setattr(roots, "open", lambda _: (tmp_path / "uid_map").open(), raising=False)
     environment = {b"XDG_RUNTIME_DIR": runtime_dir.encode()} | ({b"USER": user.encode()} if user else {})
-    monkeypatch.setattr(argv, "environ", environment)
-    assert argv.default_root() == expected
+    monkeypatch.setattr(roots, "environ", environment)
+    assert roots.default_root() == argv.default_root() == expected
 
 
 def test_own_root_is_made_private_and_sticky(tmp_path):
@@ -281,6 +282,10 @@ def test_a_reader_that_left_is_no_error(tmp_path):
 
 
 def test_odd_bytes_in_arguments_survive(minirunc):
-    """File names need not be UTF-8."""
+    """File names need not be UTF-8, and nor must what is typed by mistake."""
+    done = minirunc("--no" + os.fsdecode(b"\xff"))
+    assert done.returncode == 1
+    assert done.stdout.startswith("Incorrect Usage. flag provided but not defined: -no\udcff\n")
+    assert done.stderr.endswith('msg="flag provided but not defined: -no\\xff"\n')
     done = minirunc("spec", "-b", os.fsdecode(b"no\xff"))
     assert done.stderr.endswith('msg="no\\xff/config.json: no such file or directory"\n')

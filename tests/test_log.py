@@ -80,6 +80,16 @@ def test_lines_are_appended_by_one_write_each(tmp_path):
     ]
 
 
+def test_a_log_that_is_full_does_not_stop_the_work():
+    """Only the report of a failure minds; a warning is not worth one."""
+    full = log.open_file("/dev/full", "text")
+    full.warning("lost")
+    full.debug("lost")
+    with pytest.raises(OSError, match="No space left"):
+        full.line("error", "said on stderr instead")
+    os.close(full.fd)
+
+
 def test_a_log_without_its_directory_is_refused(tmp_path):
     """--log FILE: the directory must exist."""
     with pytest.raises(Error) as refused:

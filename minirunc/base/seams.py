@@ -35,6 +35,16 @@ def subprocess() -> "ModuleType":
     return subprocess
 
 
+def user_name(uid: int) -> str:
+    """The name of a user as the host's NSS knows it, or #uid."""
+    from pwd import getpwuid
+
+    try:
+        return getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
 def traceback_lines(problem: BaseException) -> list[str]:
     """Where an exception comes from, for --debug."""
     import traceback

@@ -1,7 +1,6 @@
 """The lean parser: a command line by the table, or None where in doubt, and then click explains (help.py)."""
 
-import sys
-from posix import environ, getcwd, geteuid
+from posix import environ, getcwd
 
 from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
@@ -131,22 +130,10 @@ def absolute_root(root: str) -> str:
 
 
 def default_root() -> str:
-    """Without --root: /run/minirunc, or below $XDG_RUNTIME_DIR for who is not really root."""
-    runtime_dir = environ.get(b"XDG_RUNTIME_DIR", b"")
-    if not runtime_dir or (geteuid() == 0 and _is_real_root()):
-        return f"/run/{NAME}"
-    return f"{runtime_dir.decode(sys.getfilesystemencoding(), 'surrogateescape')}/{NAME}"
+    """Where state is kept without --root; engines name one, and spare us the import."""
+    from minirunc.base.roots import default_root
 
-
-def _is_real_root() -> bool:
-    """Root of the machine, or of a user namespace that was entered as root, like a container's."""
-    if environ.get(b"USER") == b"root":
-        return True
-    try:
-        with open("/proc/self/uid_map") as uid_map:
-            return uid_map.read().split() == ["0", "0", "4294967295"]
-    except OSError:
-        return True  # no /proc: nothing tells us apart from root
+    return default_root()
 
 
 def program(argv0: str) -> str:
