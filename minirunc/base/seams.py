@@ -52,16 +52,6 @@ def traceback_lines(problem: BaseException) -> list[str]:
     return "".join(traceback.format_exception(problem)).splitlines()
 
 
-def user_name(uid: int) -> str:
-    """The name of a user of the host, or the number where it has none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _third_party(name: str) -> "ModuleType":
     """A module that is not Python's own; `python -I -S` knows no site directory until one is needed here."""
     try:
