@@ -80,14 +80,14 @@ def make(directory: Path, busybox: Path, args: str | Sequence[str]) -> Bundle:
 
 
 def default_config() -> dict[str, Any]:
-    """What `runc spec` writes, with terminal false and a writable root."""
+    """What `runc spec` writes, but no terminal, a writable root, and a version that old runtimes take, too."""
 
     def mount(destination: str, kind: str, source: str, options: str = "") -> dict[str, Any]:
         entry: dict[str, Any] = {"destination": destination, "type": kind, "source": source}
         return entry | ({"options": options.split(",")} if options else {})
 
     return {
-        "ociVersion": "1.2.0",
+        "ociVersion": "1.0.2",
         "process": {
             "terminal": False,
             "user": {"uid": 0, "gid": 0},

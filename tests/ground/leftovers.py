@@ -43,7 +43,7 @@ def cgroups(token: str) -> list[str]:
     left = []
     for mount in cgroup2_mounts():
         for directory, _, _ in os.walk(mount, topdown=False):
-            if token in os.path.basename(directory):
+            if token in directory:
                 left.append(f"cgroup {directory}")
                 try:
                     os.rmdir(directory)

@@ -14,7 +14,7 @@ from tests.ground import leftovers
 from tests.ground.bundle import CHECKOUT, Bundle
 
 IN_UML = os.environ.get("GROUND") == "uml"
-TIMEOUT_S = 240 if IN_UML else 60
+TIMEOUT_S = 120 if IN_UML else 60
 
 # In a private mount namespace the host looks as if it had cgroup v2 alone (without the controllers v1 holds).
 PURE_V2 = [

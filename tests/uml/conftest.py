@@ -9,11 +9,13 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.ground import reports, uml
+from tests.ground.bundle import Bundle
 from tests.ground.runtime import IN_UML
 
 HERE = Path(__file__).parent
@@ -78,3 +80,15 @@ def _bare(nodeid: str) -> str:
 
 def _failed(item: pytest.Item, why: str) -> pytest.TestReport:
     return pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "setup")
+
+
+@pytest.fixture
+def limited(bundle: Callable[..., Bundle]) -> Callable[..., Bundle]:
+    """Make a bundle with linux.resources: `limited("cat /sys/fs/cgroup/pids.max", pids={"limit": 9})`."""
+
+    def make(args: str | Sequence[str], **resources: object) -> Bundle:
+        made = bundle(args)
+        made.linux["resources"].update(resources)
+        return made
+
+    return make

@@ -1,0 +1,95 @@
+"""config.json linux.resources.blockIO: cgroup v2's io controller."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ground.bundle import Bundle
+from tests.ground.runtime import Runtime
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A loop device of 16 MiB, its file on a tmpfs."""
+    file = Path("/dev/shm/disk")
+    file.write_bytes(bytes(16 * MIB))
+    name = subprocess.run(["losetup", "--show", "-f", file], check=True, capture_output=True, text=True).stdout
+    yield Path(name.strip())
+    subprocess.run(["losetup", "-d", name.strip()], check=True)
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("throttle", "key"),
+    [
+        ("throttleReadBpsDevice", "rbps"),
+        ("throttleWriteBpsDevice", "wbps"),
+        ("throttleReadIOPSDevice", "riops"),
+        ("throttleWriteIOPSDevice", "wiops"),
+    ],
+)
+def test_rate_is_in_io_max(
+    minirunc: Runtime, limited: Callable[..., Bundle], disk: Path, throttle: str, key: str
+) -> None:
+    """Each throttle is a key of the device's line in io.max; the other keys have no limit."""
+    bundle = limited("cat /sys/fs/cgroup/io.max", blockIO={throttle: [_rate(disk, 4096)]})
+    values = dict.fromkeys(("rbps", "wbps", "riops", "wiops"), "max") | {key: "4096"}
+    line = " ".join(f"{name}={value}" for name, value in values.items())
+    major, minor = _number(disk)
+    assert minirunc.run(bundle) == (0, f"{major}:{minor} {line}\n", "")
+
+
+def test_all_rates_of_a_device_are_in_io_max(minirunc: Runtime, limited: Callable[..., Bundle], disk: Path) -> None:
+    """Throttles of one device add up to one line."""
+    rates = {
+        "throttleReadBpsDevice": [_rate(disk, 1 * MIB)],
+        "throttleWriteBpsDevice": [_rate(disk, 2 * MIB)],
+        "throttleReadIOPSDevice": [_rate(disk, 30)],
+        "throttleWriteIOPSDevice": [_rate(disk, 40)],
+    }
+    result = minirunc.run(limited("cat /sys/fs/cgroup/io.max", blockIO=rates))
+    assert result.out.split()[1:] == [f"rbps={MIB}", f"wbps={2 * MIB}", "riops=30", "wiops=40"]
+
+
+@pytest.mark.parametrize("throttle", ["throttleWriteBpsDevice", "throttleReadBpsDevice"])
+def test_rate_is_kept(minirunc: Runtime, limited: Callable[..., Bundle], disk: Path, throttle: str) -> None:
+    """4 MiB at 1 MiB/s take at least three seconds, from inside; without a limit they take no time."""
+    ends = "if=/dev/zero of=/dev/disk oflag=direct"
+    if "Read" in throttle:
+        ends = "if=/dev/disk of=/dev/null iflag=direct"
+    script = f"read a b </proc/uptime; dd {ends} bs=256k count=16 || exit 9; read c d </proc/uptime; echo $a $c"
+    free, slow = (
+        _with_disk(limited(script, **limit), disk) for limit in ({}, {"blockIO": {throttle: [_rate(disk, MIB)]}})
+    )
+    assert _seconds(minirunc.run(free).out) < 2
+    assert _seconds(minirunc.run(slow).out) > 3
+
+
+def _number(disk: Path) -> tuple[int, int]:
+    device = disk.stat().st_rdev
+    return os.major(device), os.minor(device)
+
+
+def _rate(disk: Path, rate: int) -> dict[str, int]:
+    major, minor = _number(disk)
+    return {"major": major, "minor": minor, "rate": rate}
+
+
+def _with_disk(bundle: Bundle, disk: Path) -> Bundle:
+    """Give the container the device, as /dev/disk, and the right to use it."""
+    major, minor = _number(disk)
+    bundle.linux["devices"] = [{"path": "/dev/disk", "type": "b", "major": major, "minor": minor, "fileMode": 0o600}]
+    bundle.linux["resources"]["devices"].append(
+        {"allow": True, "type": "b", "major": major, "minor": minor, "access": "rw"}
+    )
+    return bundle
+
+
+def _seconds(out: str) -> float:
+    start, end = out.split()
+    return float(end) - float(start)

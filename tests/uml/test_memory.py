@@ -1,0 +1,87 @@
+"""config.json linux.resources.memory: cgroup v2's memory controller."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.ground.bundle import Bundle
+from tests.ground.runtime import Runtime, wait_until
+
+MIB = 1 << 20
+
+# dd asks for a buffer of this size and fills it.
+EAT_64_MIB = "dd if=/dev/zero of=/dev/null bs=64M count=1"
+
+
+@pytest.mark.parametrize(
+    ("memory", "file", "value"),
+    [
+        ({"limit": 32 * MIB}, "memory.max", str(32 * MIB)),
+        ({"limit": -1}, "memory.max", "max"),
+        ({"limit": 0}, "memory.max", "max"),
+        ({"reservation": 16 * MIB}, "memory.low", str(16 * MIB)),
+        ({"reservation": -1}, "memory.low", "max"),
+        ({"limit": 32 * MIB, "swap": 48 * MIB}, "memory.swap.max", str(16 * MIB)),
+        ({"limit": 32 * MIB, "swap": 32 * MIB}, "memory.swap.max", "0"),
+        ({"limit": 32 * MIB, "swap": -1}, "memory.swap.max", "max"),
+    ],
+)
+def test_value_reaches_its_file(
+    minirunc: Runtime, limited: Callable[..., Bundle], memory: dict[str, int], file: str, value: str
+) -> None:
+    """limit, reservation and swap (which counts memory, too) are memory.max, memory.low, memory.swap.max."""
+    result = minirunc.run(limited(f"cat /sys/fs/cgroup/{file}", memory=memory))
+    assert result == (0, f"{value}\n", "")
+
+
+def test_process_over_the_limit_is_killed(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """limit: the kernel kills the first process when it takes more, and `run` ends with 128 + SIGKILL."""
+    result = minirunc.run(limited(EAT_64_MIB.split(), memory={"limit": 16 * MIB, "swap": 16 * MIB}))
+    assert result.status == 137
+    assert "copied" not in result.err
+
+
+def test_process_under_the_limit_lives(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """limit: the same program is left alone where it has enough."""
+    assert minirunc.run(limited(EAT_64_MIB.split(), memory={"limit": 128 * MIB})).status == 0
+
+
+def test_kill_is_counted_in_the_container_s_cgroup(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """limit: a child is killed, the first process goes on, and memory.events says so."""
+    script = f"{EAT_64_MIB}; echo child $?; grep oom_kill /sys/fs/cgroup/memory.events"
+    result = minirunc.run(limited(script, memory={"limit": 16 * MIB, "swap": 16 * MIB}))
+    assert result.status == 0
+    assert result.out.splitlines()[:2] == ["child 137", "oom_kill 1"]
+
+
+def test_exec_is_under_the_limit(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """limit: a process that joins is in the same cgroup, so it is killed, too; the container lives."""
+    id = minirunc.start(limited("sleep 1000", memory={"limit": 16 * MIB, "swap": 16 * MIB}))
+    assert minirunc("exec", id, *EAT_64_MIB.split()).status == 137
+    assert minirunc.status(id) == "running"
+
+
+def test_container_killed_by_the_limit_is_stopped(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """limit: a detached container is found stopped, and can be deleted."""
+    bundle = limited(EAT_64_MIB.split(), memory={"limit": 16 * MIB, "swap": 16 * MIB})
+    id = minirunc.create(bundle)
+    events = minirunc.cgroup(id) / "memory.events"
+    minirunc.ok("start", id)
+    wait_until(lambda: "\noom_kill 1" in events.read_text(), "the process is killed")
+    minirunc.wait_for_status(id, "stopped")
+    minirunc.ok("delete", id)
+    assert not events.exists()
+
+
+def test_swap_without_limit_is_refused(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """swap counts memory and swap together, so alone it means nothing."""
+    result = minirunc.run(limited("true", memory={"swap": 32 * MIB}))
+    assert result.status == 1
+    assert "swap" in result.err
+
+
+def test_swap_below_limit_is_refused(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """swap counts memory, too, so it cannot be less."""
+    result = minirunc.run(limited("true", memory={"limit": 32 * MIB, "swap": 16 * MIB}))
+    assert result.status == 1
+    assert "swap" in result.err
