@@ -233,6 +233,9 @@ class Birth:
             time_offsets.apply(self.config.linux.time_offsets, hand.pid)
         with hand.batch() as do:
             do.forks(do.clone3(flags | new, cgroup=int(cgroup) if flags & CLONE_INTO_CGROUP else 0))
+        with hand.batch() as do:
+            do.close(int(cgroup))
+            do.close(int(loaded))
         if new & CLONE_NEWUSER:
             self._map_ids()
 

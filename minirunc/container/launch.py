@@ -125,13 +125,16 @@ def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, 
     path, argv, envp = _arguments(hand, program)
     do = hand.batch()
     if wait_on is not None:
+        # Nothing is held while it waits but the streams and what it waits on (CVE-2024-21626).
+        do.close_range(3 + keep, wait_on - 1)
+        do.close_range(wait_on + 1)
         do.read(wait_on, Out(1), 1)
     capabilities.drop_bounding(do, process.capabilities)
     user.apply(process.user, do)
     capabilities.apply(process.capabilities, do, program.available)
     if process.no_new_privileges:
         do.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    do.close_range(3 + keep)  # the control socket too: from here on the hand speaks for itself
+    do.close_range(3 + keep)  # the control socket too: what goes wrong now the hand says itself
     do.tolerate(do.execve(path, argv, envp))
     _say_why(do, program.argv[0])
     hand.finish(do)
