@@ -27,7 +27,7 @@ def check(config: "Config") -> None:
         if clock not in ("boottime", "monotonic"):
             raise ConfigError("linux.timeOffsets", f'"{clock}" has no offset: expected boottime or monotonic')
         if offset.nanosecs >= 10**9:
-            where = f"linux.timeOffsets.{clock}.nanosecs"
+            where = f'linux.timeOffsets["{clock}"].nanosecs'
             raise ConfigError(where, f"must be below 1000000000, got {offset.nanosecs}")
 
 

@@ -1,0 +1,247 @@
+"""config/linux: checks of linux.*, with runc's words where it has some."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from minirunc.config.linux.seccomp import Seccomp, allows_all
+from minirunc.config.linux.sysctl import below_proc_sys, dotted
+from tests.config_json import loaded, namespaces, refusal
+
+ROOT_ONLY = [{"containerID": 0, "hostID": 1000, "size": 1}]
+NAMESPACES = "linux.namespaces"
+NO_USER_NS = "user namespace mappings specified, but user namespace isn't enabled in the config"
+
+
+def in_user_ns(uid_mappings: object, gid_mappings: object = ROOT_ONLY) -> dict[str, object]:
+    return {
+        "linux.namespaces": namespaces("user", "mount"),
+        "linux.uidMappings": uid_mappings,
+        "linux.gidMappings": gid_mappings,
+    }
+
+
+REFUSED = [
+    ({NAMESPACES: namespaces("net")}, 'linux.namespaces[0].type: namespace "net" does not exist'),
+    ({NAMESPACES: [{"path": "/x"}]}, "linux.namespaces[0].type: missing"),
+    ({NAMESPACES: namespaces("pid", "pid")}, 'linux.namespaces[1]: malformed spec file: duplicated ns "pid"'),
+    ({NAMESPACES: namespaces("ipc:x")}, 'linux.namespaces[0].path: must be an absolute path, got "x"'),
+    (
+        {NAMESPACES: namespaces("mount", "user")},
+        "linux.namespaces: user namespaces enabled, but no namespace path to join nor mappings to apply specified",
+    ),
+    (in_user_ns([]), "linux.uidMappings: user namespaces enabled, but no uid mappings found"),
+    (in_user_ns(ROOT_ONLY, []), "linux.gidMappings: user namespaces enabled, but no gid mappings found"),
+    (
+        in_user_ns([{"containerID": 5, "hostID": 1000, "size": 1}]),
+        "linux.uidMappings: user namespaces enabled, but no mapping found for uid 0",
+    ),
+    ({"linux.uidMappings": ROOT_ONLY}, f"linux.uidMappings: {NO_USER_NS}"),
+    ({"linux.gidMappings": ROOT_ONLY}, f"linux.gidMappings: {NO_USER_NS}"),
+    (in_user_ns([{"containerID": 0, "hostID": 0}]), "linux.uidMappings[0].size: missing"),
+    (
+        in_user_ns([{"containerID": 0, "hostID": 0, "size": 0}]),
+        "linux.uidMappings[0].size: must not be 0",
+    ),
+    (
+        in_user_ns([*ROOT_ONLY, {"containerID": 5, "hostID": 2**32 - 2, "size": 2}]),
+        "linux.uidMappings[1]: hostID 4294967294 and size 2 exceed 4294967294",
+    ),
+    (
+        in_user_ns(ROOT_ONLY, [*ROOT_ONLY, {"containerID": 0, "hostID": 5, "size": 1}]),
+        "linux.gidMappings[1]: overlaps an earlier range",
+    ),
+    (
+        in_user_ns([{"containerID": 0, "hostID": 1000, "size": 10}, {"containerID": 9, "hostID": 10, "size": 1}]),
+        "linux.uidMappings[1]: overlaps an earlier range",
+    ),
+    (
+        in_user_ns([{"containerID": n, "hostID": n, "size": 1} for n in range(341)]),
+        "linux.uidMappings: has 341 ranges, the kernel takes 340",
+    ),
+    (
+        {"linux.timeOffsets": {"boottime": {"secs": 1}}},
+        "linux.timeOffsets: time namespace offsets specified, but time namespace isn't enabled in the config",
+    ),
+    (
+        {NAMESPACES: namespaces("time:/proc/self/ns/time"), "linux.timeOffsets": {"monotonic": {}}},
+        (
+            "linux.timeOffsets: time namespace enabled, but both namespace path and time offsets specified"
+            " -- you may only provide one"
+        ),
+    ),
+    (
+        {NAMESPACES: namespaces("time"), "linux.timeOffsets": {"realtime": {"secs": 1}}},
+        'linux.timeOffsets: "realtime" has no offset: expected boottime or monotonic',
+    ),
+    (
+        {NAMESPACES: namespaces("time"), "linux.timeOffsets": {"boottime": {"nanosecs": 10**9}}},
+        'linux.timeOffsets["boottime"].nanosecs: must be below 1000000000, got 1000000000',
+    ),
+    (
+        {NAMESPACES: namespaces("time"), "linux.timeOffsets": {"boottime": {"secs": 2**63}}},
+        (
+            'linux.timeOffsets["boottime"].secs: expected an integer from -9223372036854775808'
+            " to 9223372036854775807, got 9223372036854775808"
+        ),
+    ),
+    (
+        {NAMESPACES: [], "linux.maskedPaths": ["/proc/kcore"]},
+        "linux.maskedPaths: unable to restrict sys entries without a private MNT namespace",
+    ),
+    (
+        {NAMESPACES: [], "linux.readonlyPaths": ["/proc/sys"]},
+        "linux.readonlyPaths: unable to restrict sys entries without a private MNT namespace",
+    ),
+    (
+        {"linux.rootfsPropagation": "Shared"},
+        "linux.rootfsPropagation: rootfsPropagation=Shared is not supported",
+    ),
+    (
+        {"linux.devices": [{"type": "x", "path": "/dev/x"}]},
+        'linux.devices[0].type: invalid device type "x"',
+    ),
+    ({"linux.devices": [{"type": "c"}]}, "linux.devices[0].path: missing"),
+    (
+        {"linux.devices": [{"type": "p", "path": "/a"}, {"type": "p", "path": "b"}]},
+        'linux.devices[1].path: must be an absolute path, got "b"',
+    ),
+    (
+        {"linux.devices": [{"type": "c", "path": "/a", "major": 4096}]},
+        "linux.devices[0].major: expected an integer from 0 to 4095, got 4096",
+    ),
+    (
+        {"linux.devices": [{"type": "b", "path": "/a", "major": 1, "minor": -1}]},
+        "linux.devices[0].minor: expected an integer from 0 to 1048575, got -1",
+    ),
+    ({"linux.personality": {}}, "linux.personality.domain: invalid personality domain "),
+    (
+        {"linux.personality": {"domain": "BSD"}},
+        "linux.personality.domain: invalid personality domain BSD",
+    ),
+    (
+        {"linux.seccomp": {"defaultAction": "SCMP_ACT_MAYBE"}},
+        'linux.seccomp.defaultAction: unknown action "SCMP_ACT_MAYBE"',
+    ),
+    (
+        {
+            "linux.seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NO"}],
+            }
+        },
+        'linux.seccomp.syscalls[0].action: unknown action "SCMP_ACT_NO"',
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED)
+def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> None:
+    assert refusal(changes) == f"config.json: {message}"
+
+
+ACCEPTED = [
+    {NAMESPACES: namespaces("pid", "network", "mount", "ipc", "uts", "cgroup", "time")},
+    in_user_ns(ROOT_ONLY),
+    in_user_ns([{"containerID": 0, "hostID": 0, "size": 2**32 - 1}]),
+    {NAMESPACES: namespaces("user:/proc/self/ns/user", "mount"), "linux.uidMappings": ROOT_ONLY},
+    {NAMESPACES: namespaces("user:/proc/self/ns/user", "mount")},
+    {NAMESPACES: namespaces("time"), "linux.timeOffsets": {"boottime": {"secs": -5}, "monotonic": {}}},
+    {NAMESPACES: []},
+    {"linux.rootfsPropagation": "rslave"},
+    {"linux.rootfsPropagation": ""},
+    {"linux.devices": [{"type": "u", "path": "/dev/x", "major": 10, "minor": 229, "fileMode": 438}]},
+    {"linux.devices": [{"type": "p", "path": "/dev/x", "major": -1}]},
+    {"linux.cgroupsPath": "/a/b:c:d"},
+    {"linux.cgroupsPath": "user.slice"},
+    {"linux.personality": {"domain": "LINUX"}},
+    {"linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}},
+]
+
+
+@pytest.mark.parametrize("changes", ACCEPTED)
+def test_what_is_right_is_accepted(changes: dict[str, object]) -> None:
+    loaded(changes)
+
+
+def test_only_a_filter_without_effect_allows_all() -> None:
+    def filtered(default: str, *actions: str) -> bool:
+        rules = [{"names": ["read"], "action": action} for action in actions]
+        return allows_all(Seccomp.parse({"defaultAction": default, "syscalls": rules}))
+
+    assert filtered("SCMP_ACT_ALLOW", "SCMP_ACT_ALLOW")
+    assert filtered("")
+    assert not filtered("SCMP_ACT_ALLOW", "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO")
+    assert not filtered("SCMP_ACT_LOG")
+    assert not filtered("", "SCMP_ACT_ALLOW")
+
+
+OTHERS = ("ipc", "uts", "network")
+SYSCTLS = [
+    ("kernel.shmmax", ("ipc",), ""),
+    ("kernel/shmmax", ("ipc",), ""),
+    ("kernel.shmmax", ("uts",), 'sysctl "kernel.shmmax" is not allowed in the hosts ipc namespace'),
+    ("fs.mqueue.msg_max", ("ipc",), ""),
+    ("fs.mqueue.msg_max", (), 'sysctl "fs.mqueue.msg_max" is not allowed in the hosts ipc namespace'),
+    ("net.core.somaxconn", ("network",), ""),
+    ("net/ipv4/conf/eth0.100/forwarding", ("network",), ""),
+    ("net.core.somaxconn", (), 'sysctl "net.core.somaxconn" not allowed in host network namespace'),
+    (
+        "net.core.somaxconn",
+        ("network:/proc/self/ns/net",),
+        'sysctl "net.core.somaxconn" not allowed in host network namespace',
+    ),
+    ("kernel.domainname", ("uts",), ""),
+    ("kernel.domainname", (), 'sysctl "kernel.domainname" is not in a separate kernel namespace'),
+    (
+        "kernel.hostname",
+        ("uts",),
+        'sysctl "kernel.hostname" is not allowed as it conflicts with the OCI "hostname" field',
+    ),
+    (
+        "user.max_user_namespaces",
+        ("uts",),
+        "setting ucounts without a user namespace not allowed: user.max_user_namespaces",
+    ),
+    ("vm.swappiness", OTHERS, 'sysctl "vm.swappiness" is not in a separate kernel namespace'),
+    ("", OTHERS, 'sysctl "" is not in a separate kernel namespace'),
+    ("net.../../kernel/core_pattern", ("network",), "is not the name of a sysctl"),
+    ("net/../kernel/core_pattern", ("network",), "is not the name of a sysctl"),
+    ("net.ipv4..", ("network",), "is not the name of a sysctl"),
+]
+
+
+@pytest.mark.parametrize(("name", "kinds", "why"), SYSCTLS)
+def test_a_sysctl_is_set_only_in_a_namespace_of_the_container(name: str, kinds: tuple[str, ...], why: str) -> None:
+    changes = {"linux.namespaces": namespaces("mount", *kinds), "linux.sysctl": {name: "1"}}
+    if why:
+        assert refusal(changes) == f'config.json: linux.sysctl["{name}"]: {why}'
+    else:
+        loaded(changes)
+
+
+def test_a_user_sysctl_is_allowed_in_a_user_namespace() -> None:
+    loaded(in_user_ns(ROOT_ONLY) | {"linux.sysctl": {"user.max_user_namespaces": "1"}})
+
+
+def test_a_network_namespace_that_is_not_there_is_named() -> None:
+    changes = {"linux.namespaces": namespaces("network:/no/such"), "linux.sysctl": {"net.a": "1"}}
+    expected = "config.json: linux.namespaces: invalid netns path: stat /no/such: no such file or directory"
+    assert refusal(changes) == expected
+
+
+def test_a_joined_network_namespace_by_another_path_of_the_hosts_is_the_hosts(tmp_path: Path) -> None:
+    link = tmp_path / "net"
+    os.symlink("/proc/self/ns/net", link)
+    changes = {"linux.namespaces": namespaces(f"network:{link}"), "linux.sysctl": {"net.a.b": "1"}}
+    assert refusal(changes).endswith('sysctl "net.a.b" not allowed in host network namespace')
+
+
+def test_the_first_separator_of_a_sysctl_says_what_the_others_mean() -> None:
+    for name, dots, file in (
+        ("net.ipv4.conf.eth0/100.mtu", "net.ipv4.conf.eth0/100.mtu", "net/ipv4/conf/eth0.100/mtu"),
+        ("net/ipv4/conf/eth0.100/mtu", "net.ipv4.conf.eth0/100.mtu", "net/ipv4/conf/eth0.100/mtu"),
+        ("plain", "plain", "plain"),
+    ):
+        assert (dotted(name), below_proc_sys(name)) == (dots, file)
