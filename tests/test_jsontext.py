@@ -31,7 +31,6 @@ BROKEN = {
     "{": "1:2: expecting property name enclosed in double quotes",
     '{"a": 1 "b": 2}': "1:9: expecting ',' delimiter",
     '{\n\t"a": 1,\n\t"b": [1 2]\n}': "3:10: expecting ',' delimiter",
-    '{"a": 1,}': "1:9: expecting property name enclosed in double quotes",
     '{"a" 1}': "1:6: expecting ':' delimiter",
     "{} {}": "1:4: extra data",
     '{"a": "b': "1:7: unterminated string starting at",
