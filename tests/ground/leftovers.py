@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -22,8 +23,11 @@ def children() -> set[int]:
 def processes(before: set[int]) -> list[str]:
     """Our children that were not there before and live: told and killed. The dead ones are waited for."""
     left = []
+    patience = time.monotonic() + 1  # one that has just been killed may still be on its way out
     for pid in sorted(children() - before):
-        if os.waitpid(pid, os.WNOHANG)[0] == 0:
+        while (ended := os.waitpid(pid, os.WNOHANG)[0]) == 0 and time.monotonic() < patience:
+            time.sleep(0.01)
+        if not ended:
             left.append(f"process {pid}: {_command(pid)}")
             os.kill(pid, 9)
             os.waitpid(pid, 0)
