@@ -26,7 +26,7 @@ run: all bundles/hello/rootfs/hello  ## run bundles/hello: a container that says
 	@$(sudo) .venv/bin/minirunc run --bundle bundles/hello hello-$$$$ </dev/null
 
 .PHONY: test
-test: all .venv/dev  ## all tests: on this kernel, and in User-Mode Linux; T="-k name" or T=tests/x.py chooses
+test: all .venv/dev bundles/hello/rootfs/hello  ## all tests: on this kernel, and in User-Mode Linux; T="-k name" or T=tests/x.py chooses
 	@.ci/need $(python) tests
 	@status=0; \
 	$(as_root) $(python) -m pytest -p no:cacheprovider -m 'not alone' -n 2 --dist loadgroup $(T) </dev/null || status=$$?; \
