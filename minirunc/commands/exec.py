@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     pass
 
 
-def exec_(  # noqa: PLR0913 - as many as the command has options
+def exec_(
     settings: Settings,
     container_id: str,
     *command: str,
@@ -73,7 +73,7 @@ def exec_(  # noqa: PLR0913 - as many as the command has options
         console_socket=console_socket, detach=detach, preserve_fds=preserve_fds, sub_cgroup=_sub_cgroup(cgroup)
     )
     with foreground.Signals():
-        entered = enter.Entry(state, config.linux.namespaces, wanted, options)
+        entered = enter.Entry(state, config.linux, wanted, options)
         entered.commit(console_socket, pidfd_socket, pid_file)
         if detach:
             return 0

@@ -36,7 +36,7 @@ def _ids(settings: Settings) -> list[str]:
     try:
         return containers(settings.root)
     except FileNotFoundError:
-        from minirunc.cli.argv import default_root
+        from minirunc.base.roots import default_root
 
         if settings.root == default_root():
             return []

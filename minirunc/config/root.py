@@ -1,10 +1,11 @@
 """root: the container's root file system; container/birth opens it first and makes it `/` last."""
 
-from os.path import realpath
-from posix import stat, strerror
+from posix import close, readlink, stat, strerror
+from posix import open as posix_open
 
 from minirunc.base.errors import ConfigError, Error
 from minirunc.base.record import Record
+from minirunc.kernel import procfs
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -13,6 +14,7 @@ from minirunc.kernel.constants import (
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
     MS_PRIVATE,
+    MS_RDONLY,
     MS_REC,
     MS_SHARED,
     MS_SLAVE,
@@ -53,7 +55,11 @@ def on_host(root: Root, bundle: str) -> str:
         raise Error(f"invalid rootfs: stat {path}: {strerror(error.errno or 0).lower()}") from None
     if found.st_mode & 0o170000 != 0o040000:
         raise Error(f"invalid rootfs: {path} is not a directory")
-    return realpath(path)
+    fd = posix_open(path, O_PATH | O_CLOEXEC)
+    try:
+        return readlink(f"/proc/self/fd/{fd}")  # realpath(3), at a tenth of the cost
+    finally:
+        close(fd)
 
 
 def prepare(on_host: str, propagation: int, hand: Hand, *, mounted: bool) -> int:
@@ -99,8 +105,19 @@ def pivot(root: int, hand: Hand) -> None:
         do.chdir("/")
 
 
-def move(root: int, hand: Hand) -> None:
-    """--no-pivot: move it over `/`; what lies below stays, and is only out of sight."""
+def move(root: int, rootfs: str, hand: Hand) -> None:
+    """--no-pivot: move it over `/`; what lies below stays, and is only out of sight.
+
+    A procfs or sysfs there would allow a new one in a user namespace, so they go (mount_namespaces(7), and
+    mount_too_revealing in fs/namespace.c).
+    """
+    for on_host in procfs.mounts_of(hand.pid, ("proc", "sysfs"), beside=rootfs):
+        with hand.batch() as do:
+            do.tolerate(do.mount(None, on_host, None, MS_SLAVE | MS_REC))
+            gone = do.tolerate(do.umount2(on_host, MNT_DETACH))
+        if int(gone) < 0:
+            with hand.batch() as do:
+                do.mount("tmpfs", on_host, "tmpfs", MS_RDONLY)
     with hand.batch() as do:
         do.fchdir(root)
         do.move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH)

@@ -22,6 +22,7 @@ from minirunc.config.linux import (
     gid_mappings,
     masked_paths,
     namespaces,
+    personality,
     readonly_paths,
     resources,
     rootfs_propagation,
@@ -32,7 +33,7 @@ from minirunc.config.linux import (
 from minirunc.config.linux.resources import devices as device_rules
 from minirunc.config.mounts import attach
 from minirunc.container import console, enter, handover, hooks, launch
-from minirunc.container.status import CREATING, RUNNING, STOPPED
+from minirunc.container.status import CREATED, CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
 from minirunc.kernel import bpf, cgroupfs, procfs
 from minirunc.kernel.constants import (
@@ -297,7 +298,7 @@ class Birth:
             root.change(self.root, hand)
             return
         if self.options.no_pivot:
-            root.move(self.root, hand)
+            root.move(self.root, self.state.rootfs, hand)
         else:
             root.pivot(self.root, hand)
         rootfs_propagation.apply(linux.rootfs_propagation, hand)
@@ -305,6 +306,7 @@ class Birth:
         root.finish(self.config.root, self.root, hand)
 
     def _last_attributes(self) -> None:
+        personality.apply(self.config.linux.personality, self.hand)
         process = self.config.process
         umask = process.user.umask
         with self.hand.batch() as do:
@@ -328,6 +330,8 @@ class Birth:
             if pidfd_socket:
                 handover.send_pidfd(pidfd_socket, b"standard", self.hand.pid)
             self.store.save(self.state)
+            if self.fifo is None:
+                self._start_container_hooks()
             launch.finish(self.hand, self.config.process, self.program, self.fifo, self.options.preserve_fds)
             if pid_file:
                 handover.write_pid_file(pid_file, self.hand.pid)
@@ -337,6 +341,14 @@ class Birth:
         self.hand.close()
         posix.close(self.cgroup)
         return self.state
+
+    def _start_container_hooks(self) -> None:
+        """Where nobody will call `start`."""
+        if self.config.hooks and self.config.hooks.start_container:
+            listed = self.config.linux.namespaces
+            text = hooks.state_text(self.state, CREATED, self.pid_inside())
+            wanted = self.config.hooks.start_container
+            enter.run_hooks("startContainer", wanted, text, self.hand.pid, listed, self.program.env)
 
     def run_poststart(self) -> None:
         """After the process was released; a failure ends the container (runtime-spec 1.3)."""

@@ -9,9 +9,9 @@ import posix
 
 from minirunc.base.errors import Error, SyscallError
 from minirunc.config.hooks import Hook
-from minirunc.config.linux import namespaces
+from minirunc.config.linux import Linux, namespaces, personality
 from minirunc.config.linux.namespaces import Namespace
-from minirunc.config.process import Process, env
+from minirunc.config.process import Process, env, exec_cpu_affinity
 from minirunc.container import console, handover, hooks, launch
 from minirunc.container.store import State
 from minirunc.kernel import cgroupfs, procfs
@@ -27,7 +27,7 @@ from minirunc.kernel.constants import (
 from minirunc.kernel.hand import Hand
 from minirunc.kernel.syscalls import Words
 
-EBUSY, ESRCH = 16, 3
+ENOENT, EBUSY = 2, 16
 
 
 class Options:
@@ -44,18 +44,16 @@ class Options:
         self.sub_cgroup = sub_cgroup  # below the container's
 
 
-def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: "list[str] | None" = None) -> None:
+def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | None = None) -> None:
     """Put the hand into the namespaces of `pid`, and into the first of `cgroups` that takes it."""
     kinds = namespaces.flags(listed)
     with hand.batch() as do:
+        # The cgroup's directory is looked up outside: it may be out of reach from inside.
+        found = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
         process = do.pidfd_open(pid)
         if kinds:
-            # The cgroup's directory is looked up outside: it may be out of reach from inside.
-            inside = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
             do.setns(process, kinds)
-        else:
-            inside = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
-    _clone(hand, [int(fd) for fd in inside])
+    _clone(hand, cgroups, [int(fd) for fd in found])
     with hand.batch() as do:
         do.close_range(hand.control + 1)
         if kinds & CLONE_NEWUSER:
@@ -64,23 +62,23 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: "list[str] | No
         do.setsid()
 
 
-def _clone(hand: Hand, cgroups: list[int]) -> None:
-    if not cgroups:
+def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
+    if not paths:
         with hand.batch() as do:
             do.forks(do.clone3(CLONE_PARENT))
         return
+    errno = 0
     for cgroup in cgroups:
-        if cgroup < 0:
-            continue
-        with hand.batch() as do:
-            child = do.tolerate(do.forks(do.clone3(CLONE_PARENT | CLONE_INTO_CGROUP, cgroup=cgroup)))
-        if int(child) > 0:
-            return
-        if int(child) != -EBUSY:
+        errno = -cgroup
+        if cgroup >= 0:
+            with hand.batch() as do:
+                child = do.tolerate(do.forks(do.clone3(CLONE_PARENT | CLONE_INTO_CGROUP, cgroup=cgroup)))
+            if int(child) > 0:
+                return
+            errno = -int(child)
+        if errno not in (ENOENT, EBUSY):
             break
-    raise SyscallError(
-        "clone3", "CLONE_PARENT|CLONE_INTO_CGROUP: adding the process to the container's cgroup", -int(child)
-    )
+    raise Error(f"error adding the process to cgroup {paths[0]}: {posix.strerror(errno).lower()}")
 
 
 def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":
@@ -92,7 +90,7 @@ def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":
         return [root + _below(state.cgroup, sub_cgroup)]
     own = root + state.cgroup
     for line in procfs.read(f"{state.pid}/cgroup").splitlines():
-        if line.startswith(f"0::{state.cgroup}/"):
+        if line.startswith("0::") and line[3:] != state.cgroup:
             return [own, root + line[3:]]
     return [own]
 
@@ -114,22 +112,28 @@ class Entry:
 
     __slots__ = ("hand", "master", "options", "process", "program")
 
-    def __init__(self, state: State, listed: list[Namespace], process: Process, options: Options) -> None:
+    def __init__(self, state: State, linux: Linux, process: Process, options: Options) -> None:
         self.options = options
         self.process = process
         self.master: int | None = None
         self.hand = Hand(options.preserve_fds)
         try:
-            self._enter(state, listed)
+            self._enter(state, linux)
         except BaseException as error:
             self._undo()
             if isinstance(error, Error):
                 error.add_note("unable to start container process")
             raise
 
-    def _enter(self, state: State, listed: list[Namespace]) -> None:
+    def _enter(self, state: State, linux: Linux) -> None:
         hand, process = self.hand, self.process
-        join(hand, state.pid, listed, _cgroups(state, self.options.sub_cgroup))
+        affinity = process.exec_cpu_affinity
+        if affinity:
+            exec_cpu_affinity.apply(affinity.initial, hand.pid)
+        join(hand, state.pid, linux.namespaces, _cgroups(state, self.options.sub_cgroup))
+        if affinity:
+            exec_cpu_affinity.apply(affinity.final, hand.pid)
+        personality.apply(linux.personality, hand)
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if process.terminal:

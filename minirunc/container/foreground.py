@@ -4,7 +4,7 @@ Signals come as data: blocked, then read from a signalfd(2) or by sigtimedwait(2
 """
 
 import posix
-from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, sigwaitinfo
+from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, sigwaitinfo  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
 
 SIGCHLD, SIGPIPE, SIGURG, SIGWINCH, SIGTTIN, SIGTTOU = 17, 13, 23, 28, 21, 22
 _NEVER = (9, 19, SIGPIPE, SIGURG)  # KILL and STOP cannot be had; the others are ours

@@ -74,6 +74,10 @@ def listen_fds() -> int:
 
 def absolute(path: str) -> str:
     """The path seen from the root, without `.` and `..` and double slashes."""
-    from os.path import normpath
-
-    return normpath(path if path.startswith("/") else f"{posix.getcwd()}/{path}")
+    parts: list[str] = []
+    for part in (path if path.startswith("/") else f"{posix.getcwd()}/{path}").split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)

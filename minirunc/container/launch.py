@@ -10,7 +10,17 @@ import posix
 from struct import unpack_from
 
 from minirunc.base.errors import Error, SecurityError
-from minirunc.config.process import Process, capabilities, cwd, env, oom_score_adj, rlimits, scheduler, user
+from minirunc.config.process import (
+    Process,
+    capabilities,
+    cwd,
+    env,
+    io_priority,
+    oom_score_adj,
+    rlimits,
+    scheduler,
+    user,
+)
 from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
     AT_EACCESS,
@@ -48,6 +58,7 @@ def prepare(hand: Hand, root: int, process: Process) -> Program:
     entered = cwd.apply(process.cwd, hand, root)
     tried = _try_as_user(hand, process, _candidates(process.args[0], variables), entered)
     scheduler.apply(process.scheduler, hand)
+    io_priority.apply(process.io_priority, hand)
     rlimits.apply(process.rlimits, hand.pid)
     return Program(tried[0], process.args, variables, tried[1])
 

@@ -26,8 +26,12 @@ class Relay:
     def __enter__(self) -> "Relay":
         mask = sum(1 << number - 1 for number in FORWARDED).to_bytes(8, "little")
         self._signals = int(local().signalfd4(-1, mask, O_CLOEXEC | O_NONBLOCK))
+        # Newlines are made CR LF once, by our terminal, so that output into a pipe has none (as runc does).
+        mode = termios.tcgetattr(self._master)
+        mode[1] &= ~termios.ONLCR
+        termios.tcsetattr(self._master, termios.TCSANOW, mode)
         if posix.isatty(0):
-            self._saved = termios.tcgetattr(0)  # type: ignore[assignment]
+            self._saved = termios.tcgetattr(0)
             self._resize()
             _set_raw(0)
         posix.set_blocking(self._master, False)
@@ -109,13 +113,12 @@ def _write(fd: int, data: bytes) -> int:
 
 
 def _set_raw(fd: int) -> None:
-    """cfmakeraw(3), but output is still processed by the inner terminal alone."""
+    """cfmakeraw(3), but for OPOST: the inner terminal leaves newlines to us."""
     mode = termios.tcgetattr(fd)
     mode[0] &= ~(
         termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
         | termios.ICRNL | termios.IXON
     )  # fmt: skip
-    mode[1] &= ~termios.OPOST
     mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
     mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
     termios.tcsetattr(fd, termios.TCSADRAIN, mode)

@@ -59,6 +59,15 @@ def kind_and_mode(hand: Hand, fd: int) -> int:
 
 def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
     """An fd of the directory `in_root`, made with all its parents where missing; links are followed inside the root."""
+    above, _, last = in_root.rstrip("/").rpartition("/")
+    if last not in ("", ".", ".."):
+        with hand.batch() as do:  # the usual case: the parent is there
+            upper = do.tolerate(openat2(do, root, above, O_PATH | O_DIRECTORY))
+            do.tolerate(do.mkdirat(upper, last, mode))
+            found = do.tolerate(openat2(do, root, in_root))
+            do.tolerate(do.close(upper))
+        if int(found) >= 0:
+            return int(found)
     fd = find(hand, root, in_root)
     if fd != -ENOENT:
         if fd < 0:

@@ -80,3 +80,14 @@ def ns_pid(pid: int) -> int:
         if line.startswith("NSpid:"):
             return int(line.split()[-1])
     return pid
+
+
+def mounts_of(pid: int, fs_types: tuple[str, ...], beside: str) -> list[str]:
+    """Mount points of these file systems in the mount namespace of `pid`, deepest first, but none below `beside`."""
+    found = []
+    for line in read(f"{pid}/mountinfo").splitlines():
+        fields = line.split()
+        point = fields[4].encode().decode("unicode_escape")  # blanks stand as \\040 (proc_pid_mountinfo(5))
+        if fields[fields.index("-") + 1] in fs_types and not f"{point}/".startswith(f"{beside}/"):
+            found.append(point)
+    return found[::-1]

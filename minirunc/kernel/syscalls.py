@@ -11,7 +11,8 @@ from minirunc.kernel import trace
 
 # name: (x86_64, the generic table of aarch64 and riscv64); from 424 on all machines share the numbers.
 _NUMBERS = {
-    "bpf": (321, 280), "capget": (125, 90), "capset": (126, 91), "chdir": (80, 49), "chroot": (161, 51), "clone3": (435, 435),
+    "bpf": (321, 280), "capget": (125, 90), "capset": (126, 91), "chdir": (80, 49), "chroot": (161, 51),
+    "clone3": (435, 435),
     "close": (3, 57), "close_range": (436, 436), "connect": (42, 203), "dup3": (292, 24), "execve": (59, 221),
     "exit_group": (231, 94), "faccessat2": (439, 439), "fchdir": (81, 50), "fchmod": (91, 52),
     "fchmodat": (268, 53), "fchown": (93, 55), "fchownat": (260, 54), "fcntl": (72, 25), "fsconfig": (431, 431),
@@ -361,23 +362,28 @@ class Local(Calls):
     def __init__(self) -> None:
         import _ctypes
 
-        class Long(_ctypes._SimpleCData):  # type: ignore[type-arg,misc]
+        class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
             _type_ = "l"
 
-        class Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg,misc]
+        class Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg]
             _type_ = "P"
 
-        class Function(_ctypes.CFuncPtr):  # type: ignore[misc]
+        class Function(_ctypes.CFuncPtr):
             _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
             _restype_ = Long
             _argtypes_ = (Long,) + (Pointer,) * 6
 
-        class Byte(_ctypes._SimpleCData):  # type: ignore[type-arg,misc]
+        class Byte(_ctypes._SimpleCData):  # type: ignore[type-arg]
             _type_ = "c"
 
         self._errno = _ctypes.get_errno
-        self._syscall = Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), "syscall"))
-        self._pointer = lambda room: _ctypes.addressof((Byte * len(room)).from_buffer(room))
+        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None is the C library we run with
+        self._syscall = Function(_ctypes.dlsym(library, "syscall"))
+
+        def pointer(room: bytearray) -> int:
+            return _ctypes.addressof((Byte * len(room)).from_buffer(room))
+
+        self._pointer = pointer
 
     def call(self, name: str, *args: Arg) -> int:
         """Execute here; raises SyscallError."""
@@ -407,7 +413,7 @@ class Local(Calls):
             arg = b"".join((self._value(item, keep) & (1 << 64) - 1).to_bytes(8, "little") for item in arg.items)
         room = bytearray(arg.size) if isinstance(arg, Out) else bytearray(arg + b"\0")
         keep.append(room)
-        return int(self._pointer(room))
+        return self._pointer(room)
 
 
 _local: list[Local] = []

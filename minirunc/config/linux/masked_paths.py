@@ -52,7 +52,8 @@ def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
             target = do.tolerate(inroot.openat2(do, root, in_root))
             do.tolerate(do.statx(target, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
             tries.append((in_root, target, room))
-    files, directories = [], []
+    files: list[int] = []
+    directories: list[int] = []
     for in_root, target, room in tries:
         if int(target) >= 0:
             kind = unpack_from("<H", room.data, 28)[0] & 0o170000

@@ -1,5 +1,7 @@
 """process.execCPUAffinity: the CPUs of an exec'ed process before it enters the cgroup, and after."""
 
+from posix import sched_setaffinity
+
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
 
@@ -45,3 +47,9 @@ def check(process: "Process") -> None:
         except ValueError as bad:
             why = f"bad CPUAffinity.{name.capitalize()}: {bad}"
             raise ConfigError(f"process.execCPUAffinity.{name}", why) from None
+
+
+def apply(text: str, pid: int) -> None:
+    """From outside; a list that holds no CPU of this host is the kernel's EINVAL (sched_setaffinity(2))."""
+    if text:
+        sched_setaffinity(pid, cpus(text))

@@ -2,6 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int32, Record
+from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,3 +25,10 @@ def check(process: "Process") -> None:
         raise ConfigError("process.ioPriority.priority", f"invalid ioPriority.Priority: {wanted.priority}")
     if wanted.class_ not in CLASSES:
         raise ConfigError("process.ioPriority.class", f'invalid ioPriority.Class: "{wanted.class_}"')
+
+
+def apply(io_priority: IOPriority | None, hand: Hand) -> None:
+    """For the process group, which is the process alone: it leads a session of its own."""
+    if io_priority is not None:
+        with hand.batch() as do:
+            do.ioprio_set(2, 0, CLASSES[io_priority.class_] << 13 | io_priority.priority)  # IOPRIO_WHO_PGRP
