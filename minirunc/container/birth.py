@@ -168,8 +168,10 @@ class Birth:
         """One line a step."""
         config, hand = self.config, self.hand
         try:
+            log.debug("nsexec container setup: joining and making the namespaces")  # runc's words: tools look for them
             self._enter_namespaces()
             self._become_root_of_userns()
+            log.debug("child process in init(): the hand is inside")
             with hand.batch() as do:
                 do.umask(0)  # modes are meant as they are given
                 do.setsid()
@@ -327,11 +329,14 @@ class Birth:
                 handover.send_fd(console_socket, b"/dev/ptmx", self.master)
                 posix.close(self.master)
                 self.master = None
+            elif self.master is not None:
+                console.keep_newlines(self.master)
             if pidfd_socket:
                 handover.send_pidfd(pidfd_socket, b"standard", self.hand.pid)
             self.store.save(self.state)
             if self.fifo is None:
                 self._start_container_hooks()
+            log.debug("init: closing the pipe to signal completion: the last batch is sent")
             launch.finish(self.hand, self.config.process, self.program, self.fifo, self.options.preserve_fds)
             if pid_file:
                 handover.write_pid_file(pid_file, self.hand.pid)

@@ -7,6 +7,7 @@ inside    clone3 into the container's cgroup; the same last steps as a birth
 
 import posix
 
+from minirunc.base import log
 from minirunc.base.errors import Error, SyscallError
 from minirunc.config.hooks import Hook
 from minirunc.config.linux import Linux, namespaces, personality
@@ -127,12 +128,14 @@ class Entry:
 
     def _enter(self, state: State, linux: Linux) -> None:
         hand, process = self.hand, self.process
+        log.debug("nsexec container setup: joining the namespaces")
         affinity = process.exec_cpu_affinity
         if affinity:
             exec_cpu_affinity.apply(affinity.initial, hand.pid)
         join(hand, state.pid, linux.namespaces, _cgroups(state, self.options.sub_cgroup))
         if affinity:
             exec_cpu_affinity.apply(affinity.final, hand.pid)
+        log.debug("child process in init(): the hand is inside")
         personality.apply(linux.personality, hand)
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
@@ -150,8 +153,11 @@ class Entry:
                 handover.send_fd(console_socket, b"/dev/ptmx", self.master)
                 posix.close(self.master)
                 self.master = None
+            elif self.master is not None:
+                console.keep_newlines(self.master)
             if pidfd_socket:
                 handover.send_pidfd(pidfd_socket, b"setns", self.hand.pid)
+            log.debug(f"setns_init: about to exec {self.program.path}")
             launch.finish(self.hand, self.process, self.program, None, self.options.preserve_fds)
             if pid_file:
                 handover.write_pid_file(pid_file, self.hand.pid)

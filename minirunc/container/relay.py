@@ -26,10 +26,6 @@ class Relay:
     def __enter__(self) -> "Relay":
         mask = sum(1 << number - 1 for number in FORWARDED).to_bytes(8, "little")
         self._signals = int(local().signalfd4(-1, mask, O_CLOEXEC | O_NONBLOCK))
-        # Newlines are made CR LF once, by our terminal, so that output into a pipe has none (as runc does).
-        mode = termios.tcgetattr(self._master)
-        mode[1] &= ~termios.ONLCR
-        termios.tcsetattr(self._master, termios.TCSANOW, mode)
         if posix.isatty(0):
             self._saved = termios.tcgetattr(0)
             self._resize()
