@@ -175,3 +175,12 @@ def check_mappings(where: str, mappings: list[IDMapping]) -> None:
             inside, outside = other.container_id - mapping.container_id, other.host_id - mapping.host_id
             if -other.size < inside < mapping.size or -other.size < outside < mapping.size:
                 raise ConfigError(f"{where}[{index}]", "overlaps an earlier range")
+
+
+def check_joined(where: str, mappings: list[IDMapping], text: str) -> None:
+    """Refuse mappings that are not those of /proc/PID/uid_map or gid_map; none given is any."""
+    wanted = sorted((mapping.container_id, mapping.host_id, mapping.size) for mapping in mappings)
+    found = sorted(tuple(map(int, line.split())) for line in text.splitlines())
+    if wanted and wanted != found:
+        why = "user namespaces enabled, but both namespace path and non-matching mapping specified"
+        raise ConfigError(where, f"{why} -- you may only provide one")

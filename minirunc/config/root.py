@@ -13,6 +13,7 @@ from minirunc.kernel.constants import (
     MNT_DETACH,
     MOUNT_ATTR_RDONLY,
     MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_EMPTY_PATH,
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
@@ -43,7 +44,7 @@ def check(config: "Config") -> None:
         raise ConfigError("root.path", "must not be empty")
 
 
-EINVAL = 22
+EACCES, EINVAL = 13, 22
 
 
 def on_host(root: Root, bundle: str) -> str:
@@ -77,8 +78,17 @@ def prepare(on_host: str, propagation: int, hand: Hand, *, mounted: bool) -> int
     if propagation & MS_SHARED:
         _private_parent(on_host, hand)
     with hand.batch() as do:
-        tree = do.open_tree(AT_FDCWD, on_host, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
-        do.move_mount(tree, "", AT_FDCWD, on_host, MOVE_MOUNT_F_EMPTY_PATH)
+        fd = do.tolerate(do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_CLOEXEC))
+    if int(fd) == -EACCES:  # root of a user namespace may not walk there: we may
+        ours = procfs.open_in_mount_ns(hand.pid, on_host)
+        fd = hand.send_fd(ours)
+        close(ours)
+    elif int(fd) < 0:
+        raise Error(f"invalid rootfs: open {on_host}: {strerror(-int(fd)).lower()}")
+    with hand.batch() as do:
+        tree = do.open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH)
+        do.move_mount(tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+        do.close(fd)
     return int(tree)
 
 

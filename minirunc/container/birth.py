@@ -218,6 +218,9 @@ class Birth:
             bpf.attach(do, int(cgroup), int(loaded))
         self.fifo = int(fifo) if self.options.waits else None
         namespaces.join(listed, hand)
+        if self.kinds & CLONE_NEWUSER and not namespaces.is_new(listed, "user"):
+            uid_mappings.compare(self.config.linux.uid_mappings, hand.pid)
+            gid_mappings.compare(self.config.linux.gid_mappings, hand.pid)
         new = namespaces.flags(listed, new=True) & ~CLONE_NEWCGROUP
         flags = CLONE_PARENT | CLONE_INTO_CGROUP
         if new & CLONE_NEWTIME:

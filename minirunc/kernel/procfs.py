@@ -48,6 +48,21 @@ def write(name: str, value: str) -> None:
         posix.close(fd)
 
 
+def open_in_mount_ns(pid: int, on_host: str) -> int:
+    """An O_PATH fd of a path in the mount namespace of `pid`, walked to with our rights, not those of `pid`.
+
+    By its root as /proc shows it, so that the mount found is of that namespace, with the flags locked there.
+    """
+    from minirunc.kernel.constants import RESOLVE_IN_ROOT
+    from minirunc.kernel.syscalls import local
+
+    root = posix.open(f"/proc/{pid}/root", posix.O_PATH | posix.O_CLOEXEC)
+    try:
+        return int(local().openat2(root, on_host, posix.O_PATH | posix.O_CLOEXEC, RESOLVE_IN_ROOT))
+    finally:
+        posix.close(root)
+
+
 def write_id_map(pid: int, kind: str, text: str) -> None:
     """Write uid_map or gid_map (`kind` is "uid" or "gid"), by newuidmap(1) or newgidmap(1) where the kernel refuses us.
 

@@ -1,5 +1,6 @@
 """linux.namespaces: what the container gets anew or joins by path; what is not listed is the host's."""
 
+from posix import strerror
 from struct import pack
 
 from minirunc.base.errors import ConfigError
@@ -34,6 +35,9 @@ FLAGS = {
     "user": CLONE_NEWUSER,
     "uts": CLONE_NEWUTS,
 }
+
+
+EINVAL = 22
 
 
 class Namespace(Record):
@@ -91,21 +95,34 @@ def join(namespaces: list[Namespace], hand: Hand) -> None:
     if not paths:
         return
     with hand.batch() as do:
-        fds = [do.openat(AT_FDCWD, namespace.path, O_RDONLY | O_CLOEXEC) for namespace in paths]
-    user = [(fd, n) for fd, n in zip(fds, paths, strict=True) if n.type == "user"]
-    rest = [(fd, n) for fd, n in zip(fds, paths, strict=True) if n.type != "user"]
+        fds = [do.tolerate(do.openat(AT_FDCWD, namespace.path, O_RDONLY | O_CLOEXEC)) for namespace in paths]
+    for fd, namespace in zip(fds, paths, strict=True):
+        if int(fd) < 0:
+            raise _refusal(namespaces, namespace, -int(fd))
+    opened = [(int(fd), namespace) for fd, namespace in zip(fds, paths, strict=True)]
+    failed = _setns([pair for pair in opened if pair[1].type != "user"], hand)
+    user = [pair for pair in opened if pair[1].type == "user"]
+    if user:
+        failed = _setns(user, hand) or _setns([(fd, namespace) for fd, namespace, _ in failed], hand)
+    for _, namespace, errno in failed:
+        raise _refusal(namespaces, namespace, errno)
     with hand.batch() as do:
-        tried = [do.setns(fd, FLAGS[namespace.type]) for fd, namespace in rest]
-        if user:
-            for result in tried:
-                do.tolerate(result)
-            do.setns(user[0][0], CLONE_NEWUSER)
-    late = [pair for pair, result in zip(rest, tried, strict=True) if int(result) < 0]
-    with hand.batch() as do:
-        for fd, namespace in late:
-            do.setns(fd, FLAGS[namespace.type])
         for fd in fds:
             do.close(fd)
+
+
+def _setns(opened: "list[tuple[int, Namespace]]", hand: Hand) -> "list[tuple[int, Namespace, int]]":
+    """Enter each; the answer is what could not be entered, with its errno."""
+    with hand.batch() as do:
+        tried = [do.tolerate(do.setns(fd, FLAGS[namespace.type])) for fd, namespace in opened]
+    return [(*pair, -int(result)) for pair, result in zip(opened, tried, strict=True) if int(result) < 0]
+
+
+def _refusal(namespaces: list[Namespace], namespace: Namespace, errno: int) -> ConfigError:
+    why = f"{namespace.path} is not a {namespace.type} namespace"
+    if errno != EINVAL:
+        why = f"{namespace.path}: {strerror(errno).lower()}"
+    return ConfigError(f"linux.namespaces[{namespaces.index(namespace)}].path", why)
 
 
 def loopback_up(hand: Hand) -> None:

@@ -1,7 +1,7 @@
 """linux.uidMappings: written from outside to /proc/PID/uid_map before anything runs in the namespace."""
 
 from minirunc.base.errors import ConfigError
-from minirunc.config import IDMapping, check_mappings
+from minirunc.config import IDMapping, check_joined, check_mappings
 from minirunc.kernel import procfs
 
 TYPE_CHECKING = False
@@ -14,6 +14,11 @@ def check(config: "Config") -> None:
         why = "user namespace mappings specified, but user namespace isn't enabled in the config"
         raise ConfigError("linux.uidMappings", why)
     check_mappings("linux.uidMappings", config.linux.uid_mappings)
+
+
+def compare(mappings: list[IDMapping], pid: int) -> None:
+    """With those of the user namespace that `pid` has joined: callers may give both, if they are the same."""
+    check_joined("linux.uidMappings", mappings, procfs.read(f"{pid}/uid_map"))
 
 
 def apply(mappings: list[IDMapping], pid: int) -> None:

@@ -4,10 +4,12 @@ The target is found before the mount is attached and used by fd alone, so that n
 elsewhere (CVE-2019-16884, CVE-2019-19921, CVE-2021-30465). Sources: mount_setattr(2), move_mount(2), fsopen(2).
 """
 
+from posix import close
+
 from minirunc.base.errors import Error, SyscallError
 from minirunc.config.mounts import Mount
 from minirunc.config.mounts.options import Options, parse_options
-from minirunc.kernel import inroot
+from minirunc.kernel import inroot, procfs
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -53,7 +55,7 @@ from minirunc.kernel.constants import (
     STATX_BASIC_STATS,
 )
 from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Fd, Out, Words, local
+from minirunc.kernel.syscalls import Fd, Out, Words
 
 EPERM, ENOENT, EACCES, EBUSY = 1, 2, 13, 16
 
@@ -215,10 +217,13 @@ def _source_tree(source: str, options: Options, place: Place) -> tuple[int, int]
         do.tolerate(do.statx(tree, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat))
     if int(tree) == -EACCES and place.userns:
         # The container's root may not walk there; we may.
-        outside = int(local().open_tree(AT_FDCWD, source, flags))
-        tree = place.hand.send_fd(outside)
-        local().close(outside)
-        return tree, inroot.kind_and_mode(place.hand, tree)
+        outside = procfs.open_in_mount_ns(place.hand.pid, source)
+        found = place.hand.send_fd(outside)
+        close(outside)
+        with place.hand.batch() as do:
+            tree = do.open_tree(found, "", flags | AT_EMPTY_PATH)
+            do.statx(tree, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat)
+            do.close(found)
     if int(tree) < 0:
         raise SyscallError("open_tree", f'AT_FDCWD, "{source}", OPEN_TREE_CLONE', -int(tree))
     return int(tree), int.from_bytes(stat.data[28:30], "little")

@@ -1,0 +1,329 @@
+"""config.json linux.namespaces, idMappings, timeOffsets, hostname, domainname: the container sees its own, or whose
+it was told to join."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import inside
+from tests.ground.bundle import Bundle
+from tests.ground.runtime import Runtime
+
+MAPPINGS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+ALL = list(inside.TYPES)
+
+
+def new(bundle: Bundle, *types: str) -> Bundle:
+    """Have the container make these namespaces, and share all others."""
+    bundle.linux["namespaces"] = [{"type": kind} for kind in types]
+    return bundle
+
+
+def mapped(bundle: Bundle, owner: int = 100000) -> Bundle:
+    """Give the container a user namespace whose root is `owner` outside, and the rootfs to him."""
+    bundle.namespace("user")
+    bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = [{"containerID": 0, "hostID": owner, "size": 65536}]
+    for directory, names, files in os.walk(bundle.rootfs):
+        for name in (".", *names, *files):
+            os.chown(f"{directory}/{name}", owner, owner, follow_symlinks=False)
+    return bundle
+
+
+def joining(bundle: Bundle, pid: int, *types: str) -> Bundle:
+    """Have the container join these namespaces of a process."""
+    for kind in types:
+        bundle.namespace(kind, path=f"/proc/{pid}/ns/{inside.TYPES[kind]}")
+    return bundle
+
+
+def test_each_listed_namespace_is_new(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces: without a path a new namespace of each type MUST be made."""
+    result = minirunc.run(new(mapped(bundle(inside.NAMESPACES)), *ALL))
+    assert (result.status, result.err) == (0, "")
+    ours = inside.namespaces_of()
+    assert {kind: link for kind, link in inside.namespaces(result.out).items() if link == ours[kind]} == {}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in ("mount", "user")])
+def test_unlisted_namespace_is_the_runtimes(minirunc: Runtime, bundle: Callable[..., Bundle], kind: str) -> None:
+    """linux.namespaces: what is not listed MUST be inherited; each of the others is new all the same."""
+    made = new(bundle(inside.NAMESPACES), *(other for other in ALL if other not in (kind, "user")))
+    if kind == "uts":
+        del made.config["hostname"]
+    if kind == "network":  # sysfs belongs to the network namespace's owner
+        made.config["mounts"] = [mount for mount in made.config["mounts"] if mount["destination"] != "/sys/fs/cgroup"]
+    result = minirunc.run(made)
+    assert (result.status, result.err) == (0, "")
+    ours = inside.namespaces_of()
+    same = {kind for kind, link in inside.namespaces(result.out).items() if link == ours[kind]}
+    assert same == {kind, "user"}
+
+
+def test_without_mount_namespace_root_is_changed(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces without mount: its root is the rootfs, and the host's mounts stay."""
+    made = new(bundle("ls /; pwd"), "pid", "uts")
+    made.config["mounts"] = []
+    del made.linux["maskedPaths"], made.linux["readonlyPaths"]
+    before = Path("/proc/self/mountinfo").read_text()
+    result = minirunc.run(made)
+    assert (result.status, result.err) == (0, "")
+    assert set(result.out.split()) == {*os.listdir(made.rootfs), "/"}
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_mounts_without_mount_namespace_are_refused(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """mounts: they would be made on the host, where nothing undoes them."""
+    made = new(bundle(), "pid", "uts")
+    del made.linux["maskedPaths"], made.linux["readonlyPaths"]
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "config.json: mounts: unable to mount without a private MNT namespace" in result.err
+
+
+def test_types_are_joined_by_path(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces[].path: the process MUST be placed in the namespace there: one at a time, and all at once."""
+    pid = minirunc.pid(minirunc.start(new(bundle("exec sleep 1000"), *(kind for kind in ALL if kind != "user"))))
+    theirs = inside.namespaces_of(pid)
+    kinds = [kind for kind in ALL if kind not in ("mount", "user")]
+    seen = {}
+    for chosen in (*([kind] for kind in kinds), kinds):
+        made = joining(new(bundle(inside.NAMESPACES), *(kind for kind in ALL if kind != "user")), pid, *chosen)
+        if "uts" in chosen:
+            del made.config["hostname"]
+        result = minirunc.run(made)
+        assert (result.status, result.err) == (0, ""), chosen
+        shared = {kind for kind, link in inside.namespaces(result.out).items() if link == theirs[kind]}
+        seen[tuple(chosen)] = shared - {"user"}
+    assert seen == {chosen: set(chosen) for chosen in seen}
+
+
+def test_processes_of_a_joined_pid_namespace_are_seen(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces[pid].path: pid 1 is the other container's process."""
+    pid = minirunc.pid(minirunc.start(bundle("exec sleep 4321")))
+    result = minirunc.run(joining(bundle("tr '\\0' ' ' </proc/1/cmdline; echo $$"), pid, "pid"))
+    sleep, ours = result.out.rsplit(" ", 1)
+    assert sleep == "sleep 4321"
+    assert int(ours) > 1
+
+
+def test_mount_namespace_is_joined_by_path(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces[mount].path: the container is in that namespace, its root changed to the rootfs there."""
+    made = bundle("readlink /proc/self/ns/mnt; ls /")
+    made.config["mounts"] = []
+    del made.linux["maskedPaths"], made.linux["readonlyPaths"]
+    script = f"mount -t proc proc {made.rootfs}/proc && exec sleep 1000"
+    with subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", script]) as other:
+        try:
+            while os.readlink(f"/proc/{other.pid}/exe") != os.path.realpath("/usr/bin/sleep"):
+                os.sched_yield()
+            theirs = inside.namespaces_of(other.pid)["mount"]
+            result = minirunc.run(joining(made, other.pid, "mount"))
+        finally:
+            other.kill()
+    assert (result.status, result.err) == (0, "")
+    assert result.out.split() == [theirs, *sorted(os.listdir(made.rootfs))]
+
+
+def test_namespace_bound_to_a_file_is_joined(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces[].path: a file that `ip netns` or a container manager bound a namespace to."""
+    file = tmp_path / "net"
+    file.touch()
+    subprocess.run(["unshare", f"--net={file}", "true"], check=True)
+    try:
+        made = bundle("readlink /proc/self/ns/net")
+        made.namespace("network", path=str(file))
+        result = minirunc.run(made)
+        assert result.out == f"net:[{file.stat().st_ino}]\n"
+    finally:
+        subprocess.run(["umount", file], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "why"),
+    [
+        ("network", "/etc/passwd", "/etc/passwd is not a network namespace"),
+        ("network", "/proc/self/ns/uts", "/proc/self/ns/uts is not a network namespace"),
+        ("user", "/proc/self/ns/net", "/proc/self/ns/net is not a user namespace"),
+        ("ipc", "/run/no-such-file", "/run/no-such-file: no such file or directory"),
+        ("pid", "/run/no/such/directory", "/run/no/such/directory: no such file or directory"),
+    ],
+)
+def test_path_that_is_no_namespace_is_refused(
+    minirunc: Runtime, bundle: Callable[..., Bundle], kind: str, path: str, why: str
+) -> None:
+    """linux.namespaces[].path: the runtime MUST generate an error if it is not a namespace of that type."""
+    made = bundle()
+    made.namespace(kind, path=path)
+    index = [entry["type"] for entry in made.linux["namespaces"]].index(kind)
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert f"config.json: linux.namespaces[{index}].path: {why}" in result.err
+
+
+def test_loopback_is_up_in_a_new_network(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """A new network namespace: `lo` is up, has its address, and nothing else is there."""
+    result = minirunc.run(bundle("ls /sys/class/net; cat /sys/class/net/lo/flags; ip -4 -o addr"))
+    interface, flags, address = result.out.splitlines()
+    assert (interface, flags) == ("lo", "0x9")  # IFF_UP, IFF_LOOPBACK
+    assert "inet 127.0.0.1/8" in address
+
+
+def test_host_and_domain_name_are_set(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """hostname, domainname: seen inside; the host's are not touched."""
+    before = os.uname().nodename, Path("/proc/sys/kernel/domainname").read_text()
+    made = bundle("hostname; cat /proc/sys/kernel/domainname")
+    made.config["hostname"] = "a" * 63 + "z"
+    made.config["domainname"] = "example.org"
+    assert minirunc.run(made).out == "a" * 63 + "z\nexample.org\n"
+    assert (os.uname().nodename, Path("/proc/sys/kernel/domainname").read_text()) == before
+
+
+def test_host_name_goes_to_a_joined_namespace(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """hostname: with a joined UTS namespace it is set there."""
+    first = minirunc.start(bundle("exec sleep 1000"))
+    made = joining(bundle("hostname"), minirunc.pid(first), "uts")
+    made.config["hostname"] = "joined"
+    assert minirunc.run(made).out == "joined\n"
+    assert minirunc.ok("exec", first, "hostname") == "joined\n"
+
+
+def offsets(made: Bundle) -> Bundle:
+    made.namespace("time")
+    made.linux["timeOffsets"] = {
+        "boottime": {"secs": 1000000, "nanosecs": 250},
+        "monotonic": {"secs": -5, "nanosecs": 999999999},
+    }
+    return made
+
+
+OFFSETS = [["monotonic", "-5", "999999999"], ["boottime", "1000000", "250"]]
+
+
+def test_time_offsets_are_seen(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.timeOffsets: the clocks inside are off by them, from the first process on."""
+    result = minirunc.run(offsets(bundle("cat /proc/self/timens_offsets /proc/uptime; " + inside.NAMESPACES)))
+    assert (result.status, result.err) == (0, "")
+    lines = [line.split() for line in result.out.splitlines()]
+    assert lines[:2] == OFFSETS
+    ahead = float(lines[2][0]) - float(Path("/proc/uptime").read_text().split()[0])
+    assert abs(ahead - 1000000) < 60
+
+
+def test_time_and_user_namespace_together(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.timeOffsets with a new user namespace: the time namespace is owned by it, the process is alone in both."""
+    made = offsets(mapped(new(bundle("cat /proc/self/timens_offsets; id -u; echo $$; " + inside.NAMESPACES), *ALL)))
+    result = minirunc.run(made)
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert [line.split() for line in lines[:2]] == OFFSETS
+    assert lines[2:4] == ["0", "1"]
+    ours = inside.namespaces_of()
+    assert [kind for kind, link in inside.namespaces("\n".join(lines[4:])).items() if link == ours[kind]] == []
+
+
+def test_time_namespace_of_a_running_container_keeps_its_offsets(
+    minirunc: Runtime, bundle: Callable[..., Bundle]
+) -> None:
+    """linux.namespaces[time].path: the joined clock is the other container's."""
+    pid = minirunc.pid(minirunc.start(offsets(bundle("exec sleep 1000"))))
+    made = joining(bundle("cat /proc/self/timens_offsets"), pid, "time")
+    assert [line.split() for line in minirunc.run(made).out.splitlines()] == OFFSETS
+
+
+def test_ids_are_mapped(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.uidMappings, gidMappings: seen inside as given; outside the process is who it is mapped to."""
+    made = mapped(
+        bundle("cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; id -u; id -g; stat -c '%u:%g' / /bin")
+    )
+    made.linux["uidMappings"] = [*MAPPINGS, {"containerID": 65536, "hostID": 300000, "size": 10}]
+    result = minirunc.run(made)
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["0", "100000", "65536"],
+        ["65536", "300000", "10"],
+        ["0", "100000", "65536"],
+    ]
+    assert lines[3:] == ["allow", "0", "0", "0:0", "0:0"]
+    made.args("exec sleep 1000")
+    made.process["user"] = {"uid": 65540, "gid": 7, "additionalGids": [8, 9]}
+    status = inside.status(Path(f"/proc/{minirunc.pid(minirunc.start(made))}/status").read_text())
+    assert status["Uid"].split() == ["300004"] * 4
+    assert status["Gid"].split() == ["100007"] * 4
+    assert status["Groups"].split() == ["100008", "100009"]
+
+
+def test_root_of_a_user_namespace_has_the_usual_container(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """A user namespace: all default mounts, devices, masks; and devices work."""
+    script = """
+        cat /proc/self/mountinfo
+        echo hi >/dev/null && head -c 3 /dev/zero | wc -c
+        stat -c '%F %t:%T %n' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty
+        wc -c </proc/keys
+        touch /proc/sys/kernel/hostname 2>&1
+        ls -l /dev/ptmx | sed 's/.*-> //'
+    """
+    result = minirunc.run(mapped(bundle(script)))
+    assert result.status == 0, result.err
+    mountinfo = "".join(line + "\n" for line in result.out.splitlines() if " - " in line)
+    mounts = inside.mounts(mountinfo)
+    for mount in bundle().config["mounts"]:
+        assert mount["destination"] in mounts
+    assert mounts["/proc"].fs_type == "proc"
+    assert mounts["/sys/fs/cgroup"].fs_type == "cgroup2"
+    assert mounts["/dev/null"].fs_type == "devtmpfs"
+    assert result.out.removeprefix(mountinfo).splitlines() == [
+        "3",
+        "character special file 1:3 /dev/null",
+        "character special file 1:5 /dev/zero",
+        "character special file 1:7 /dev/full",
+        "character special file 1:8 /dev/random",
+        "character special file 1:9 /dev/urandom",
+        "character special file 5:0 /dev/tty",
+        "0",
+        "touch: /proc/sys/kernel/hostname: Read-only file system",
+        "pts/ptmx",
+    ]
+
+
+def test_user_namespace_is_joined_by_path(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces[user].path: its root is ours; the new namespaces belong to it. So does exec."""
+    first = minirunc.start(mapped(bundle("exec sleep 1000")))
+    pid = minirunc.pid(first)
+    kinds = [kind for kind in ALL if kind not in ("mount", "time")]
+    seen = []
+    for chosen in (["user"], kinds):
+        made = mapped(bundle(f"cat /proc/self/uid_map; id -u; hostname; {inside.NAMESPACES}"))
+        del made.linux["uidMappings"], made.linux["gidMappings"]
+        made.config["hostname"] = "second"
+        result = minirunc.run(joining(made, pid, *chosen))
+        assert (result.status, result.err) == (0, ""), chosen
+        mapping, uid, hostname, *links = result.out.splitlines()
+        assert mapping.split() == ["0", "100000", "65536"]
+        assert (uid, hostname) == ("0", "second")
+        theirs = inside.namespaces_of(pid)
+        shared = {kind for kind, link in inside.namespaces("\n".join(links)).items() if link == theirs[kind]}
+        seen.append(shared - {"time"})
+    assert seen == [{"user"}, set(kinds)]
+    assert minirunc.ok("exec", first, "cat", "/proc/self/uid_map").split() == ["0", "100000", "65536"]
+
+
+def test_user_namespace_with_its_mappings_may_be_joined(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """containerd and CRI-O send both: a path, and mappings equal to those of the namespace there."""
+    pid = minirunc.pid(minirunc.start(mapped(bundle("exec sleep 1000"))))
+    assert minirunc.run(joining(mapped(bundle("cat /proc/self/uid_map")), pid, "user")).out.split() == [
+        "0",
+        "100000",
+        "65536",
+    ]
+    other = joining(mapped(bundle()), pid, "user")
+    other.linux["uidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    result = minirunc.run(other)
+    assert result.status == 1
+    assert (
+        "user namespaces enabled, but both namespace path and non-matching mapping specified"
+        " -- you may only provide one" in result.err
+    )
