@@ -53,6 +53,7 @@ install: all  ## copy minirunc to PREFIX (/usr/local), below DESTDIR
 	cp -rL minirunc "$$site"/{click,pyroute2,prctl.py,_prctl*.so} "$(DESTDIR)$(lib)"
 	@find "$(DESTDIR)$(lib)" -name __pycache__ -prune -exec rm -r {} +
 	@$(python) -m compileall -q --invalidation-mode unchecked-hash -s "$(DESTDIR)/" -p / "$(DESTDIR)$(lib)"
+	@$(python) -IS minirunc/base/pack.py "$(DESTDIR)$(lib)" "$(DESTDIR)$(lib)/minirunc.pack" "$(lib)"
 	@$(call launcher,$(lib),"$(DESTDIR)$(PREFIX)/bin/minirunc")
 	@$(say) 'installed $(DESTDIR)$(PREFIX)/bin/minirunc'
 
@@ -71,24 +72,26 @@ help:  ## this list
 
 # --- what the targets above stand on ---
 
-# The start of every command, so as small as can be: one directory on sys.path, no site, no PYTHON* variables.
-# The interpreter is the real one: a link of the venv or a version manager's shim costs milliseconds.
+# The start of every command, so as small as can be: one directory on sys.path, no site, no PYTHON* variables, and the
+# modules from a pack. The interpreter is the real one: a link of the venv or a version manager's shim costs milliseconds.
 # $(call launcher,DIRECTORY,FILE)
 define launcher
 exe=$$($(python) -c 'import os, sys; print(os.path.realpath(sys._base_executable))'); \
-printf '#!%s -IS\nimport sys\nsys.path.append("%s")\nfrom minirunc.__main__ import main\nmain()\n' "$$exe" "$(1)" > $(2); \
+sed -e "s|@PYTHON@|$$exe|" -e "s|@DIRECTORY@|$(1)|" .ci/launcher.in > $(2); \
 chmod 755 $(2)
 endef
 
 # minirunc stands beside its dependencies by a link, so that one directory holds all that it imports.
-.venv/bin/minirunc: .venv/runtime Makefile
+.venv/bin/minirunc: .venv/runtime Makefile .ci/launcher.in
 	@site=$$($(python) -c 'import sysconfig; print(sysconfig.get_path("platlib"))'); \
 	ln -sfn "$(CURDIR)/minirunc" "$$site/minirunc"; \
 	$(call launcher,$$site,$@)
 
 # Not left to the first start: that may be root's, and PYTHONDONTWRITEBYTECODE may be set.
-.venv/compiled: .venv/runtime $(sources)
+.venv/compiled: .venv/bin/minirunc $(sources)
 	@$(python) -m compileall -q --invalidation-mode timestamp minirunc
+	@site=$$($(python) -c 'import sysconfig; print(sysconfig.get_path("platlib"))'); \
+	$(python) -IS minirunc/base/pack.py "$$site" "$$site/minirunc.pack"
 	@touch $@
 
 # $(call pip,EXPRESSION of the project table in pyproject.toml)

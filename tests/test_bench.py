@@ -100,9 +100,7 @@ def test_targets_are_reached_or_not(results: Results) -> None:
 
 def test_target_without_figures_is_not_measured(results: Results) -> None:
     del results["warm", "minirunc"]
-    assert (
-        report.verdicts(results).splitlines()[-1].startswith("not measured  exec from a warm process, wall")
-    )
+    assert report.verdicts(results).splitlines()[-1].startswith("not measured  exec from a warm process, wall")
 
 
 def test_chart_is_well_formed_and_labels_every_median(results: Results) -> None:
@@ -117,9 +115,7 @@ def test_chart_is_well_formed_and_labels_every_median(results: Results) -> None:
 
 def test_chart_marks_three_interpreters_in_three_commands(results: Results) -> None:
     root = ET.fromstring(chart.draw(results))
-    hatched = [
-        float(rect.get("width", "0")) for rect in root.iter(f"{SVG}rect") if rect.get("fill") == "url(#floor)"
-    ]
+    hatched = [float(rect.get("width", "0")) for rect in root.iter(f"{SVG}rect") if rect.get("fill") == "url(#floor)"]
     run, create, *_ = hatched
     assert create == pytest.approx(3 * run, abs=0.2)
 

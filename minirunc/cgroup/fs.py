@@ -28,7 +28,10 @@ def path_for(cgroups_path: str, container_id: str) -> str:
 
 
 def missing_levels(path: str) -> list[str]:
-    """The levels of `path` that do not exist yet, outermost first: what a birth will make and a delete removes."""
+    """The levels of `path` that do not exist yet, outermost first: what a birth will make and a delete removes.
+
+    Raises StateError if the whole path is there and in use: it is somebody else's, and not to be put on record as ours.
+    """
     root, _ = cgroupfs.mount_point()
     parts = path.strip("/").split("/")
     levels = ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
@@ -37,6 +40,11 @@ def missing_levels(path: str) -> list[str]:
             posix.stat(root + level, follow_symlinks=False)
         except FileNotFoundError:
             return levels[i:]
+    cgroup = cgroupfs.open_directory(root + path)
+    try:
+        _check_unused(cgroup)
+    finally:
+        posix.close(cgroup)
     return []
 
 
@@ -163,10 +171,18 @@ def destroy(path: str, made: list[str], timeout_s: float = 10) -> None:
         _remove(above, name, timeout_s)
     finally:
         posix.close(above)
+    remove_levels(made)
+
+
+def remove_levels(made: list[str]) -> None:
+    """Remove the levels a birth made, innermost first, as long as nobody uses them."""
+    root, _ = cgroupfs.mount_point()
     for level in reversed(made):
         try:
             posix.rmdir(root + level)
-        except OSError:  # somebody else uses it by now
+        except FileNotFoundError:
+            continue
+        except OSError:
             break
 
 

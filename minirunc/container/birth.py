@@ -389,7 +389,9 @@ class Birth:
     def _undo_outside(self) -> None:
         if self.cgroup >= 0:
             posix.close(self.cgroup)
-        fs.destroy(self.state.cgroup, self.state.cgroup_made)
+            fs.destroy(self.state.cgroup, self.state.cgroup_made)
+        else:
+            fs.remove_levels(self.state.cgroup_made)
         self.store.remove()
 
 

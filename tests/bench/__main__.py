@@ -41,19 +41,11 @@ class Progress:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, help=f"rounds after {WARM_UP} of warm-up (60)")
-    parser.add_argument(
-        "--runtime", action="append", default=[], metavar="NAME=PATH", help="add or replace a runtime"
-    )
+    parser.add_argument("--runtime", action="append", default=[], metavar="NAME=PATH", help="add or replace a runtime")
     parser.add_argument("--only", action="append", choices=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write every sample and the summaries there"
-    )
-    parser.add_argument(
-        "--chart", type=Path, metavar="FILE", help="draw the chart there, however little was measured"
-    )
-    parser.add_argument(
-        "--python", default="", metavar="PATH", help="the interpreter of the bare and warm rows"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample and the summaries there")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the chart there, however little was measured")
+    parser.add_argument("--python", default="", metavar="PATH", help="the interpreter of the bare and warm rows")
     parser.add_argument("--profile", action="store_true", help="show where minirunc's own time goes instead")
     chosen = parser.parse_args()
     if chosen.rounds < 1:
@@ -153,9 +145,7 @@ def draw(chosen: argparse.Namespace, results: Results, notes: list[str]) -> None
         write(chosen.chart, chart.draw(results, notes))
         say(f"chart: {chosen.chart}")
         return
-    complete = {
-        (case, name) for case in chart.GROUPS for name in ("minirunc", "runc", "crun")
-    } <= results.keys()
+    complete = {(case, name) for case in chart.GROUPS for name in ("minirunc", "runc", "crun")} <= results.keys()
     if not complete or chosen.runtime or chosen.rounds < LEAST_ROUNDS:
         say(f"chart not drawn: that takes all cases and runtimes and {LEAST_ROUNDS} rounds, or --chart FILE")
         return

@@ -44,9 +44,7 @@ class Runtime:
         return [self.program, "--root", str(self.root), *words]
 
     def version(self) -> str:
-        done = subprocess.run(
-            [self.program, "--version"], capture_output=True, text=True, env=ENVIRONMENT, check=False
-        )
+        done = subprocess.run([self.program, "--version"], capture_output=True, text=True, env=ENVIRONMENT, check=False)
         return (done.stdout.splitlines() or ["version unknown"])[0].removeprefix(f"{self.name} version ")
 
     def clear(self, launch: Launch, ident: str) -> None:

@@ -37,9 +37,7 @@ def install_missing(programs: list[str]) -> None:
         command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "--no-remove", package]
         try:
             done = subprocess.run([*_sudo(), *command], capture_output=True, text=True, check=False)
-            problem = (
-                (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] if done.returncode else []
-            )
+            problem = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] if done.returncode else []
         except OSError as error:
             problem = [str(error)]
         if not find(program):
@@ -61,9 +59,7 @@ def enter(arguments: list[str]) -> None:
     again = ["unshare", "--mount", "--propagation", "private", "env", f"{OUTSIDE}={here}"]
     command = [*_sudo(), *again, sys.executable, "-m", "tests.bench", *arguments]
     if find(command[0]) is None:
-        raise NoGround(
-            "needs root, and there is no sudo here" if command[0] == "sudo" else "there is no unshare here"
-        )
+        raise NoGround("needs root, and there is no sudo here" if command[0] == "sudo" else "there is no unshare here")
     os.chdir(REPO)
     os.execvp(command[0], command)
 

@@ -12,9 +12,7 @@ from .ground import REPO
 from .spawn import ENVIRONMENT, Failed, Spawner
 from .stats import order
 
-GROUND = (
-    "import sys, os, posix, errno, ctypes, struct, _json, _socket, select, fcntl, resource, _signal, time"
-)
+GROUND = "import sys, os, posix, errno, ctypes, struct, _json, _socket, select, fcntl, resource, _signal, time"
 TRACER = Path(__file__).with_name("tracer.py")
 FOLLOWED = "/minirunc/commands/,/minirunc/container/birth.py,/minirunc/container/enter.py"
 TRACED_RUNS = 15
@@ -80,14 +78,10 @@ def imports(python: str, command: list[str]) -> str:
         for module, ms in read_importtime(done.stderr):
             own.setdefault(module, []).append(ms)
     medians = {module: statistics.median(samples) for module, samples in own.items()}
-    slow = sorted(
-        (item for item in medians.items() if item[1] >= 2 * WORTH_SHOWING_MS), key=lambda item: -item[1]
-    )
+    slow = sorted((item for item in medians.items() if item[1] >= 2 * WORTH_SHOWING_MS), key=lambda item: -item[1])
     rows = [f"  {module:<36}{ms:8.2f} ms" for module, ms in slow]
     ours = sum(ms for module, ms in medians.items() if module.startswith("minirunc"))
-    rows.append(
-        f"  {f'all {len(medians)} modules':<36}{sum(medians.values()):8.2f} ms, minirunc's own {ours:.2f}"
-    )
+    rows.append(f"  {f'all {len(medians)} modules':<36}{sum(medians.values()):8.2f} ms, minirunc's own {ours:.2f}")
     return "\n".join(rows)
 
 

@@ -74,9 +74,7 @@ def summary(samples: list[float]) -> dict[str, float]:
     """Median, quartiles and minimum; empty where nothing was measured."""
     if not samples:
         return {}
-    low, middle, high = (
-        statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
-    )
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     return {"median": middle, "p25": low, "p75": high, "min": min(samples), "n": float(len(samples))}
 
 
