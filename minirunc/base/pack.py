@@ -1,4 +1,4 @@
-"""The pack: byte code of all modules in one file, so that a start reads it from one place instead of searching for each.
+"""The pack: byte code of all modules in one file, so that a start need not search for each.
 
 Made by `make`, used by the launcher: it executes the pack's first item, which is this module. A module that changed
 since, or that the pack does not hold, is imported as ever. A search costs 0.07 ms a module, 60 times a start.

@@ -1,7 +1,7 @@
 """domainname: setdomainname(2), inside, in the container's own UTS namespace."""
 
 from minirunc.base.errors import ConfigError
-from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ def check(config: "Config") -> None:
         raise ConfigError("domainname", f"is longer than {_LENGTH} bytes")
 
 
-def apply(domainname: str, hand: Hand) -> None:
+def apply(domainname: str, do: Batch) -> None:
     """Set it; an empty one leaves what the namespace has."""
     if domainname:
-        with hand.batch() as do:
-            do.setdomainname(domainname.encode())
+        do.setdomainname(domainname.encode())

@@ -1,7 +1,7 @@
 """hostname: sethostname(2), inside, in the container's own UTS namespace."""
 
 from minirunc.base.errors import ConfigError
-from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ def check(config: "Config") -> None:
         raise ConfigError("hostname", f"is longer than {_LENGTH} bytes")
 
 
-def apply(hostname: str, hand: Hand) -> None:
+def apply(hostname: str, do: Batch) -> None:
     """Set it; an empty one leaves what the namespace has."""
     if hostname:
-        with hand.batch() as do:
-            do.sethostname(hostname.encode())
+        do.sethostname(hostname.encode())

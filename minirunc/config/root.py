@@ -3,7 +3,7 @@
 from posix import close, readlink, stat, strerror
 from posix import open as posix_open
 
-from minirunc.base.errors import ConfigError, Error
+from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.base.record import Record
 from minirunc.kernel import procfs
 from minirunc.kernel.constants import (
@@ -25,8 +25,8 @@ from minirunc.kernel.constants import (
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
 )
-from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Words
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Fd, Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,24 +72,36 @@ def prepare(on_host: str, propagation: int, hand: Hand, *, mounted: bool) -> int
         with hand.batch() as do:
             fd = do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_CLOEXEC)
         return int(fd)
-    with hand.batch() as do:
-        do.mount(None, "/", None, propagation or MS_SLAVE | MS_REC)
-    # pivot_root(2) refuses a root below a shared mount; which mount that is, the kernel knows: ask upwards.
     if propagation & MS_SHARED:
+        # pivot_root(2) refuses a root below a shared mount; which mount that is, the kernel knows: ask upwards.
+        with hand.batch() as do:
+            do.mount(None, "/", None, propagation)
         _private_parent(on_host, hand)
     with hand.batch() as do:
+        if not propagation & MS_SHARED:
+            do.mount(None, "/", None, propagation)
         fd = do.tolerate(do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_CLOEXEC))
+        tree = do.tolerate(_attach_onto(fd, do))
+        do.tolerate(do.close(fd))
     if int(fd) == -EACCES:  # root of a user namespace may not walk there: we may
         ours = procfs.open_in_mount_ns(hand.pid, on_host)
         fd = hand.send_fd(ours)
         close(ours)
+        with hand.batch() as do:
+            tree = _attach_onto(fd, do)
+            do.close(fd)
     elif int(fd) < 0:
         raise Error(f"invalid rootfs: open {on_host}: {strerror(-int(fd)).lower()}")
-    with hand.batch() as do:
-        tree = do.open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH)
-        do.move_mount(tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
-        do.close(fd)
+    if int(tree) < 0:
+        raise SyscallError("open_tree", f'"{on_host}", OPEN_TREE_CLONE|AT_RECURSIVE', -int(tree))
     return int(tree)
+
+
+def _attach_onto(fd: Fd, do: Batch) -> Fd:
+    """A copy of the tree mounted onto itself; the fd of the copy."""
+    tree = do.open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH)
+    do.tolerate(do.move_mount(tree, "", fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))
+    return tree
 
 
 def _private_parent(on_host: str, hand: Hand) -> None:
@@ -102,17 +114,16 @@ def _private_parent(on_host: str, hand: Hand) -> None:
         path = path.rpartition("/")[0]
 
 
-def pivot(root: int, hand: Hand) -> None:
+def pivot(root: int, do: Batch) -> None:
     """Make it `/` and let go of the host's tree, which is on top of it for a moment (pivot_root(2) "." ".")."""
-    with hand.batch() as do:
-        old = do.openat(AT_FDCWD, "/", O_DIRECTORY | O_CLOEXEC)
-        do.fchdir(root)
-        do.pivot_root(".", ".")
-        do.fchdir(old)
-        do.mount(None, ".", None, MS_SLAVE | MS_REC)  # so that unmounting it does not reach the host
-        do.umount2(".", MNT_DETACH)
-        do.close(old)
-        do.chdir("/")
+    old = do.openat(AT_FDCWD, "/", O_DIRECTORY | O_CLOEXEC)
+    do.fchdir(root)
+    do.pivot_root(".", ".")
+    do.fchdir(old)
+    do.mount(None, ".", None, MS_SLAVE | MS_REC)  # so that unmounting it does not reach the host
+    do.umount2(".", MNT_DETACH)
+    do.close(old)
+    do.chdir("/")
 
 
 def move(root: int, rootfs: str, hand: Hand) -> None:
@@ -143,8 +154,7 @@ def change(root: int, hand: Hand) -> None:
         do.chdir("/")
 
 
-def finish(root: Root, fd: int, hand: Hand) -> None:
+def finish(root: Root, fd: int, do: Batch) -> None:
     """Read-only, when everything is in place."""
     if root.readonly:
-        with hand.batch() as do:
-            do.mount_setattr(fd, "", AT_EMPTY_PATH, Words(MOUNT_ATTR_RDONLY, 0, 0, 0))
+        do.mount_setattr(fd, "", AT_EMPTY_PATH, Words(MOUNT_ATTR_RDONLY, 0, 0, 0))

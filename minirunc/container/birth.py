@@ -16,10 +16,9 @@ import posix
 from minirunc.base import log
 from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.cgroup import fs
-from minirunc.config import Config, domainname, hostname, load, root, warnings
+from minirunc.config import Config, load, root, warnings
 from minirunc.config.linux import (
     devices,
-    gid_mappings,
     masked_paths,
     namespaces,
     personality,
@@ -27,30 +26,16 @@ from minirunc.config.linux import (
     resources,
     rootfs_propagation,
     sysctl,
-    time_offsets,
-    uid_mappings,
 )
-from minirunc.config.linux.resources import devices as device_rules
 from minirunc.config.mounts import attach
-from minirunc.container import console, enter, handover, hooks, launch
+from minirunc.container import clone, console, enter, handover, hooks, launch
 from minirunc.container.status import CREATED, CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
-from minirunc.kernel import bpf, cgroupfs, procfs
+from minirunc.kernel import cgroupfs, procfs
 from minirunc.kernel.constants import (
-    AT_FDCWD,
-    CGROUP2_SUPER_MAGIC,
-    CLONE_INTO_CGROUP,
-    CLONE_NEWCGROUP,
-    CLONE_NEWTIME,
     CLONE_NEWUSER,
-    CLONE_PARENT,
-    O_CLOEXEC,
-    O_DIRECTORY,
-    O_NONBLOCK,
-    O_RDWR,
 )
 from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Fd, Out
 
 
 class Options:
@@ -169,18 +154,10 @@ class Birth:
         config, hand = self.config, self.hand
         try:
             log.debug("nsexec container setup: joining and making the namespaces")  # runc's words: tools look for them
-            self._enter_namespaces()
-            self._become_root_of_userns()
+            root_directory, _ = cgroupfs.mount_point()
+            fifo = self.store.path(FIFO) if self.options.waits else ""
+            self.fifo = clone.enter(hand, config, root_directory + self.state.cgroup, fifo)
             log.debug("child process in init(): the hand is inside")
-            with hand.batch() as do:
-                do.umask(0)  # modes are meant as they are given
-                do.setsid()
-                if self.kinds & CLONE_NEWCGROUP and namespaces.is_new(config.linux.namespaces, "cgroup"):
-                    do.unshare(CLONE_NEWCGROUP)  # now: clone3 would have taken our cgroup as its root
-            hostname.apply(config.hostname, hand)
-            domainname.apply(config.domainname, hand)
-            if namespaces.is_new(config.linux.namespaces, "network"):
-                namespaces.loopback_up(hand)
             place = self._mount()
             self._hooks_before_pivot()
             self._change_root(place)
@@ -197,67 +174,6 @@ class Birth:
         except Error as error:
             error.add_note("unable to start container process")
             raise
-
-    def _enter_namespaces(self) -> None:
-        """From the host's namespaces into the container's, by clone3, placed in the cgroup at once."""
-        listed, hand = self.config.linux.namespaces, self.hand
-        program = bpf.device_program(device_rules.rules(self.config.linux.resources.devices))
-        root_directory, _ = cgroupfs.mount_point()
-        magic = Out(120)
-        with hand.batch() as do:
-            cgroup = do.openat(AT_FDCWD, root_directory + self.state.cgroup, O_DIRECTORY | O_CLOEXEC)
-            do.fstatfs(cgroup, magic)
-            loaded: Fd = bpf.load(do, program)
-            if self.options.waits:
-                self._make_fifo()
-                fifo = do.openat(AT_FDCWD, self.store.path(FIFO), O_RDWR | O_CLOEXEC | O_NONBLOCK)
-                do.fcntl(fifo, 4, O_RDWR)  # F_SETFL: opened without waiting, read with
-        if int.from_bytes(magic.data[:8], "little") != CGROUP2_SUPER_MAGIC:
-            raise Error(f"{root_directory}{self.state.cgroup} is not on a cgroup2 file system")
-        with hand.batch() as do:
-            bpf.attach(do, int(cgroup), int(loaded))
-        self.fifo = int(fifo) if self.options.waits else None
-        namespaces.join(listed, hand)
-        if self.kinds & CLONE_NEWUSER and not namespaces.is_new(listed, "user"):
-            uid_mappings.compare(self.config.linux.uid_mappings, hand.pid)
-            gid_mappings.compare(self.config.linux.gid_mappings, hand.pid)
-        new = namespaces.flags(listed, new=True) & ~CLONE_NEWCGROUP
-        flags = CLONE_PARENT | CLONE_INTO_CGROUP
-        if new & CLONE_NEWTIME:
-            new &= ~CLONE_NEWTIME
-            if new & CLONE_NEWUSER:  # its offsets are for the new user namespace's owner to set
-                with hand.batch() as do:
-                    do.forks(do.clone3(flags | CLONE_NEWUSER, cgroup=int(cgroup)))
-                self._map_ids()
-                with hand.batch() as do:
-                    do.setresgid(0, 0, 0)
-                    do.setresuid(0, 0, 0)
-                new &= ~CLONE_NEWUSER
-                flags &= ~CLONE_INTO_CGROUP  # it is there
-            with hand.batch() as do:
-                do.unshare(CLONE_NEWTIME)
-            time_offsets.apply(self.config.linux.time_offsets, hand.pid)
-        with hand.batch() as do:
-            do.forks(do.clone3(flags | new, cgroup=int(cgroup) if flags & CLONE_INTO_CGROUP else 0))
-        with hand.batch() as do:
-            do.close(int(cgroup))
-            do.close(int(loaded))
-        if new & CLONE_NEWUSER:
-            self._map_ids()
-
-    def _make_fifo(self) -> None:
-        posix.mkfifo(self.store.path(FIFO), 0o600)
-
-    def _map_ids(self) -> None:
-        linux = self.config.linux
-        uid_mappings.apply(linux.uid_mappings, self.hand.pid)
-        gid_mappings.apply(linux.gid_mappings, self.hand.pid)
-
-    def _become_root_of_userns(self) -> None:
-        if self.kinds & CLONE_NEWUSER:
-            with self.hand.batch() as do:
-                do.setresgid(0, 0, 0)
-                do.setresuid(0, 0, 0)
 
     def _mounts_own(self) -> bool:
         return namespaces.is_new(self.config.linux.namespaces, "mount")
@@ -298,17 +214,18 @@ class Birth:
         return int(pid)
 
     def _change_root(self, place: attach.Place) -> None:
-        linux, hand = self.config.linux, self.hand
+        hand = self.hand
         if not self._mounts_own():
             root.change(self.root, hand)
             return
         if self.options.no_pivot:
             root.move(self.root, self.state.rootfs, hand)
-        else:
-            root.pivot(self.root, hand)
-        rootfs_propagation.apply(linux.rootfs_propagation, hand)
-        attach.finish(place)
-        root.finish(self.config.root, self.root, hand)
+        with hand.batch() as do:
+            if not self.options.no_pivot:
+                root.pivot(self.root, do)
+            rootfs_propagation.apply(self.config.linux.rootfs_propagation, do)
+            attach.finish(place, do)
+            root.finish(self.config.root, self.root, do)
 
     def _last_attributes(self) -> None:
         personality.apply(self.config.linux.personality, self.hand)

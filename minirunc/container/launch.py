@@ -26,6 +26,7 @@ from minirunc.kernel.constants import (
     AT_EACCESS,
     AT_EMPTY_PATH,
     AT_FDCWD,
+    O_NONBLOCK,
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
     STATX_BASIC_STATS,
@@ -36,6 +37,8 @@ from minirunc.kernel.syscalls import Fd, Out, Words
 
 # What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
 _EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
+
+_PAGE = 4096
 
 
 class Program:
@@ -53,29 +56,37 @@ class Program:
 def prepare(hand: Hand, root: int, process: Process) -> Program:
     """Find and check all the process needs; `root` is the container's root directory as the hand has it open."""
     oom_score_adj.apply(process.oom_score_adj, hand.pid)
-    variables = env.complete(process.env, env.home(inroot.read(hand, root, "/etc/passwd"), process.user.uid))
-    _own_streams(hand, process.user.uid)
-    entered = cwd.apply(process.cwd, hand, root)
-    tried = _try_as_user(hand, process, _candidates(process.args[0], variables), entered)
+    streams = [Out(256), Out(256), Out(256)]
+    held = Out(24)
+    with hand.batch() as do:
+        for fd, room in enumerate(streams):
+            do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
+        capabilities.held(do, held)
+        entered = do.tolerate(do.chdir(process.cwd))
+        passwd = env.open_passwd(process.env, root, do)
+        start = Out(_PAGE)
+        count = do.tolerate(do.read(passwd, start, _PAGE))
+        do.tolerate(do.close(passwd))
+    text = start.data[: max(0, int(count))]
+    if len(text) == _PAGE:
+        text = inroot.read_all(hand, inroot.find(hand, root, "/etc/passwd", O_NONBLOCK))
+    home = env.home(text, process.user.uid)
+    variables = env.complete(process.env, home)
+    late = not cwd.apply(process.cwd, int(entered), hand, root)
+    available = capabilities.held_mask(held)
+    path = _try_as_user(hand, process, variables, available, late, streams)
     scheduler.apply(process.scheduler, hand)
     io_priority.apply(process.io_priority, hand)
     rlimits.apply(process.rlimits, hand.pid)
-    return Program(tried[0], process.args, variables, tried[1])
+    return Program(path, process.args, variables, available)
 
 
-def _own_streams(hand: Hand, uid: int) -> None:
+def _own_streams(rooms: list[Out], uid: int, do: Batch) -> None:
     """Give the standard streams to the process's user, so that it can open /dev/stdout; not /dev/null, it is shared."""
-    rooms = [(fd, Out(256)) for fd in (0, 1, 2)]
-    with hand.batch() as do:
-        for fd, room in rooms:
-            do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
-    owned = hand.batch()
-    for fd, room in rooms:
+    for fd, room in enumerate(rooms):
         device = unpack_from("<2I", room.data, 128)
         if device != (1, 3) and unpack_from("<I", room.data, 20)[0] != uid:
-            owned.tolerate(owned.fchown(fd, uid, -1))
-    if owned.entries:
-        hand.execute(owned)
+            do.tolerate(do.fchown(fd, uid, -1))
 
 
 def _candidates(program: str, variables: list[str]) -> list[str]:
@@ -86,19 +97,21 @@ def _candidates(program: str, variables: list[str]) -> list[str]:
     return [f"{directory or '.'}/{program}" for directory in search.split(":")] if search else []
 
 
-def _try_as_user(hand: Hand, process: Process, paths: list[str], entered: bool) -> tuple[str, int]:
-    """The program's path and the capabilities at hand, found out with the user's ids and effective capabilities."""
+def _try_as_user(
+    hand: Hand, process: Process, variables: list[str], held: int, enter_late: bool, streams: list[Out]
+) -> str:
+    """The program's path, found out with the user's ids and effective capabilities."""
     room = Out(4096)
-    held = capabilities.held(hand)
     effective = capabilities.effective(process.capabilities) & held
     looks: list[tuple[str, Out, Fd, Fd]] = []
     with hand.batch() as do:
+        _own_streams(streams, process.user.uid, do)
         user.assume(process.user, do)
         capabilities.set_effective(do, effective, held)
-        if not entered:
+        if enter_late:
             do.chdir(process.cwd)
         do.getcwd(room)
-        for path in paths:
+        for path in _candidates(process.args[0], variables):
             out = Out(256)
             found = do.tolerate(do.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, out))
             looks.append((path, out, found, do.tolerate(do.faccessat2(AT_FDCWD, path, 1, AT_EACCESS))))
@@ -110,7 +123,7 @@ def _try_as_user(hand: Hand, process: Process, paths: list[str], entered: bool) 
             "current working directory is outside of container mount namespace root"
             " -- possible container breakout detected"
         )
-    return _choose(process.args[0], looks), held
+    return _choose(process.args[0], looks)
 
 
 def _choose(program: str, looks: "list[tuple[str, Out, Fd, Fd]]") -> str:

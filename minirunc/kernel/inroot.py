@@ -57,15 +57,21 @@ def kind_and_mode(hand: Hand, fd: int) -> int:
     return int.from_bytes(room.data[28:30], "little")
 
 
+def usual_directory(do: Batch, root: int, above: str, last: str, mode: int = 0o755) -> Fd:
+    """The directory above/last, made where only the last part is missing; negative where it takes more than that."""
+    parent = do.tolerate(openat2(do, root, above, O_PATH | O_DIRECTORY))
+    do.tolerate(do.mkdirat(parent, last, mode))
+    found = do.tolerate(openat2(do, root, f"{above}/{last}" if above else last, O_PATH | O_DIRECTORY))
+    do.tolerate(do.close(parent))
+    return found
+
+
 def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
     """An fd of the directory `in_root`, made with all its parents where missing; links are followed inside the root."""
     above, _, last = in_root.rstrip("/").rpartition("/")
     if last not in ("", ".", ".."):
-        with hand.batch() as do:  # the usual case: the parent is there
-            upper = do.tolerate(openat2(do, root, above, O_PATH | O_DIRECTORY))
-            do.tolerate(do.mkdirat(upper, last, mode))
-            found = do.tolerate(openat2(do, root, in_root))
-            do.tolerate(do.close(upper))
+        with hand.batch() as do:
+            found = usual_directory(do, root, above, last, mode)
         if int(found) >= 0:
             return int(found)
     fd = find(hand, root, in_root)
@@ -139,16 +145,19 @@ def file(hand: Hand, root: int, in_root: str, mode: int = 0o644) -> int:
     return fd
 
 
-def read(hand: Hand, root: int, in_root: str, limit: int = 65536) -> bytes | None:
-    """The first `limit` bytes of a regular file, or None where there is none."""
-    fd = find(hand, root, in_root, 0o4000)  # O_RDONLY|O_NONBLOCK: a fifo in its place must not hold us
-    if fd < 0:
-        return None
-    room = Out(limit)
-    with hand.batch() as do:
-        count = do.tolerate(do.read(fd, room, limit))
-        do.close(fd)
-    return room.data[: int(count)] if int(count) >= 0 else None
+def read_all(hand: Hand, fd: int, limit: int = 1 << 20) -> bytes:
+    """What a file the hand has open holds, up to `limit` bytes, and close it; nothing for a negative fd."""
+    data = b""
+    while fd >= 0:
+        room = Out(4096)
+        with hand.batch() as do:
+            count = do.tolerate(do.read(fd, room, 4096))
+        if int(count) > 0:
+            data += room.data[: int(count)]
+        if int(count) < 4096 or len(data) >= limit:
+            _close(hand, fd)
+            break
+    return data
 
 
 def _close(hand: Hand, fd: int) -> None:

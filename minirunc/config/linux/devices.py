@@ -20,8 +20,8 @@ from minirunc.kernel.constants import (
     RESOLVE_NO_SYMLINKS,
     STATX_BASIC_STATS,
 )
-from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Out
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Fd, Out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,59 +96,59 @@ def apply(devices: list[Device], root: int, hand: Hand, *, bind: bool) -> None:
             device.uid,
             device.gid,
         )
-    in_dev = open_dev(root, hand)
-    plain = []
-    for node in nodes.values():
-        above, _, name = node[1].rpartition("/")
-        if bind:
-            _bind(node[1], root, hand)
-        elif above == "/dev":
-            plain.append((name, node))
-        else:
-            parent = inroot.directory(hand, root, above)
-            _make([(name, node)], parent, root, hand)
-            with hand.batch() as do:
-                do.close(parent)
-    _make(plain, in_dev, root, hand)
+    plain = [node for node in nodes.values() if not bind and node[1].rpartition("/")[0] == "/dev"]
     with hand.batch() as do:
+        in_dev = open_dev(root, do)
+        checks = [_make(node, in_dev, do) for node in plain]
         do.tolerate(do.unlinkat(in_dev, "ptmx"))
         do.tolerate(do.symlinkat("pts/ptmx", in_dev, "ptmx"))
         for name, target in _LINKS:
             do.tolerate(do.symlinkat(target, in_dev, name))
         do.close(in_dev)
-
-
-def open_dev(root: int, hand: Hand) -> int:
-    """The container's /dev as a real directory, made if missing."""
-    with hand.batch() as do:
-        do.tolerate(do.mkdirat(root, "dev", 0o755))
-        fd = do.openat2(root, "dev", O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-    return int(fd)
-
-
-def _make(nodes: list[tuple[str, Node]], parent: int, root: int, hand: Hand) -> None:
-    """mknod, reopen, compare: what stands there is the device that was asked for."""
-    checks = []
-    with hand.batch() as do:
-        for name, (kind, _, major, minor, mode, uid, gid) in nodes:
-            room = Out(256)
-            made = do.tolerate(do.mknodat(parent, name, _KINDS[kind] | mode, _dev(major, minor)))
-            fd = do.tolerate(do.openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC))
-            do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
-            if uid or gid:
-                do.tolerate(do.fchownat(fd, "", uid or 0, gid or 0, AT_EMPTY_PATH))
-            do.tolerate(do.close(fd))
-            checks.append((made, room))
-    for (_, node), (made, room) in zip(nodes, checks, strict=True):
-        if int(made) == -EPERM:
+    for node, check in zip(plain, checks, strict=True):
+        _verify(node, check, root, hand)
+    for node in nodes.values():
+        if bind:
             _bind(node[1], root, hand)
-        elif int(made) not in (0, -EEXIST):
-            raise SyscallError("mknodat", f"{node[1]}, {node[0]} {node[2]}:{node[3]}", -int(made))
-        else:
-            found = unpack_from("<H", room.data, 28)[0] & 0o170000, unpack_from("<2I", room.data, 128)
-            wanted = _KINDS[node[0]], (0, 0) if node[0] == "p" else (node[2], node[3])
-            if found != wanted:
-                raise SecurityError(f"{node[1]} in the container is not the device {node[0]} {node[2]}:{node[3]}")
+        elif node not in plain:
+            parent = inroot.directory(hand, root, node[1].rpartition("/")[0])
+            with hand.batch() as do:
+                check = _make(node, parent, do)
+                do.close(parent)
+            _verify(node, check, root, hand)
+
+
+def open_dev(root: int, do: Batch) -> Fd:
+    """The container's /dev as a real directory, made if missing."""
+    do.tolerate(do.mkdirat(root, "dev", 0o755))
+    return do.openat2(root, "dev", O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+
+
+def _make(node: Node, parent: Fd, do: Batch) -> tuple[Fd, Out]:
+    """mknod and reopen: what came of it, and what stands there now, to be compared."""
+    kind, path, major, minor, mode, uid, gid = node
+    name = path.rpartition("/")[2]
+    room = Out(256)
+    made = do.tolerate(do.mknodat(parent, name, _KINDS[kind] | mode, _dev(major, minor)))
+    fd = do.tolerate(do.openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC))
+    do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
+    if uid or gid:
+        do.tolerate(do.fchownat(fd, "", uid or 0, gid or 0, AT_EMPTY_PATH))
+    do.tolerate(do.close(fd))
+    return made, room
+
+
+def _verify(node: Node, check: tuple[Fd, Out], root: int, hand: Hand) -> None:
+    made, room = check
+    kind, path, major, minor, *_ = node
+    if int(made) == -EPERM:
+        _bind(path, root, hand)
+        return
+    if int(made) not in (0, -EEXIST):
+        raise SyscallError("mknodat", f"{path}, {kind} {major}:{minor}", -int(made))
+    found = unpack_from("<H", room.data, 28)[0] & 0o170000, unpack_from("<2I", room.data, 128)
+    if found != (_KINDS[kind], (0, 0) if kind == "p" else (major, minor)):
+        raise SecurityError(f"{path} in the container is not the device {kind} {major}:{minor}")
 
 
 def _bind(path: str, root: int, hand: Hand) -> None:

@@ -46,63 +46,52 @@ def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
     if not masked_paths:
         return
     tries = []
+    null_room = Out(256)
     with hand.batch() as do:
+        null = do.openat(AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC)  # the host's: before pivot_root
+        do.statx(null, "", AT_EMPTY_PATH, STATX_BASIC_STATS, null_room)
         for in_root in masked_paths:
             room = Out(256)
             target = do.tolerate(inroot.openat2(do, root, in_root))
             do.tolerate(do.statx(target, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
             tries.append((in_root, target, room))
+    if _kind(null_room) != 0o020000 or unpack_from("<2I", null_room.data, 128) != (1, 3):
+        raise SecurityError("/dev/null is not the null device (character device 1:3)")
     files: list[int] = []
     directories: list[int] = []
     for in_root, target, room in tries:
         if int(target) >= 0:
-            kind = unpack_from("<H", room.data, 28)[0] & 0o170000
-            (directories if kind == 0o040000 else files).append(int(target))
+            (directories if _kind(room) == 0o040000 else files).append(int(target))
         elif int(target) not in (-ENOENT, -ENOTDIR):
             raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -int(target))
-    if files:
-        _cover_files(files, hand)
-    if directories:
-        _cover_directories(directories, hand)
-
-
-def _cover_files(targets: list[int], hand: Hand) -> None:
-    null = _null_device(hand)
     with hand.batch() as do:
-        for target in targets:
+        for file in files:
             cover = do.open_tree(null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
-            _move(do, cover, target)
+            _move(do, cover, file)
             do.close(cover)
-            do.close(target)
-        do.close(null)
-
-
-def _null_device(hand: Hand) -> int:
-    """The host's, before the container's root is ours; its number is checked."""
-    room = Out(256)
-    with hand.batch() as do:
-        null = do.openat(AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC)
-        do.statx(null, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room)
-    kind = unpack_from("<H", room.data, 28)[0] & 0o170000
-    if kind != 0o020000 or unpack_from("<2I", room.data, 128) != (1, 3):
-        raise SecurityError("/dev/null is not the null device (character device 1:3)")
-    return int(null)
-
-
-def _cover_directories(targets: list[int], hand: Hand) -> None:
-    with hand.batch() as do:
-        fs = do.fsopen("tmpfs", FSOPEN_CLOEXEC)
-        do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_blocks", "1")
-        do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1")
-        do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
-        empty = do.fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)
-        _move(do, empty, targets[0])
-        for target in targets[1:]:
-            copy = do.open_tree(empty, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
-            _move(do, copy, target)
-            do.close(copy)
-        for fd in (fs, empty, *targets):
+        if directories:
+            _cover_directories(directories, do)
+        for fd in (int(null), *files, *directories):
             do.close(fd)
+
+
+def _kind(room: Out) -> int:
+    return int(unpack_from("<H", room.data, 28)[0]) & 0o170000
+
+
+def _cover_directories(targets: list[int], do: Batch) -> None:
+    fs = do.fsopen("tmpfs", FSOPEN_CLOEXEC)
+    do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_blocks", "1")
+    do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1")
+    do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
+    empty = do.fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)
+    _move(do, empty, targets[0])
+    for target in targets[1:]:
+        copy = do.open_tree(empty, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
+        _move(do, copy, target)
+        do.close(copy)
+    do.close(fs)
+    do.close(empty)
 
 
 def _move(do: Batch, tree: Fd, target: Fd) -> Fd:

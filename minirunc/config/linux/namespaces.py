@@ -19,7 +19,7 @@ from minirunc.kernel.constants import (
     O_RDONLY,
     SIOCSIFFLAGS,
 )
-from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand import Batch, Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,9 +125,8 @@ def _refusal(namespaces: list[Namespace], namespace: Namespace, errno: int) -> C
     return ConfigError(f"linux.namespaces[{namespaces.index(namespace)}].path", why)
 
 
-def loopback_up(hand: Hand) -> None:
+def loopback_up(do: Batch) -> None:
     """In a new network namespace `lo` is down: IFF_UP by SIOCSIFFLAGS (netdevice(7))."""
-    with hand.batch() as do:
-        socket = do.socket(2, 2, 0)  # AF_INET, SOCK_DGRAM
-        do.ioctl(socket, SIOCSIFFLAGS, pack("<16sh22x", b"lo", 1))
-        do.close(socket)
+    socket = do.socket(2, 2, 0)  # AF_INET, SOCK_DGRAM
+    do.ioctl(socket, SIOCSIFFLAGS, pack("<16sh22x", b"lo", 1))
+    do.close(socket)

@@ -2,7 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.kernel.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
-from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ def check(config: "Config") -> None:
         raise ConfigError("linux.rootfsPropagation", f"rootfsPropagation={wanted} is not supported")
 
 
-def apply(wanted: str, hand: Hand) -> None:
+def apply(wanted: str, do: Batch) -> None:
     """After pivot_root, which would refuse a shared root: what was asked for is said of the new `/`."""
     flags = FLAGS[wanted]
     if wanted and flags & (MS_SHARED | MS_UNBINDABLE):
-        with hand.batch() as do:
-            do.mount(None, "/", None, flags)
+        do.mount(None, "/", None, flags)

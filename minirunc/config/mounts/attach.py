@@ -54,7 +54,7 @@ from minirunc.kernel.constants import (
     RESOLVE_NO_SYMLINKS,
     STATX_BASIC_STATS,
 )
-from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out, Words
 
 EPERM, ENOENT, EACCES, EBUSY = 1, 2, 13, 16
@@ -84,7 +84,7 @@ _LONGEST = 255  # bytes fsconfig(2) takes as a value
 class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
-    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "userns")
+    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "used", "userns")
 
     def __init__(self, hand: Hand, root: int, bundle: str, cgroup: str, userns: bool) -> None:
         self.hand = hand
@@ -92,6 +92,7 @@ class Place:
         self.bundle = bundle
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
         self.userns = userns
+        self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place
 
 
@@ -129,12 +130,12 @@ def is_bound(mounts: list[Mount], destination: str) -> bool:
     return any(_clean(mount.destination) == destination and parse_options(mount.options).bind for mount in mounts)
 
 
-def finish(place: Place) -> None:
+def finish(place: Place, do: Batch) -> None:
     """Read-only what was asked to be, now that nothing is to be made in it any more."""
-    with place.hand.batch() as do:
-        for tree in place.late:
-            do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(MOUNT_ATTR_RDONLY, 0, 0, 0))
-            do.close(tree)
+    for tree in place.late:
+        do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(MOUNT_ATTR_RDONLY, 0, 0, 0))
+    for tree in (*place.late, *place.used):
+        do.close(tree)
 
 
 def _clean(destination: str) -> str:
@@ -160,24 +161,33 @@ def _target(mount: Mount, place: Place, directory: bool, fresh_proc: bool = Fals
     if int(fd) < 0:
         make = inroot.directory if directory else inroot.file
         return Target(make(place.hand, place.root, in_root), 0, True)
-    if int.from_bytes(fs.data[:8], "little") == PROC_SUPER_MAGIC and in_root not in _IN_PROC and not fresh_proc:
-        raise Error(f'"{mount.destination}" cannot be mounted because it is inside /proc')
+    if not fresh_proc:
+        _refuse_proc(fs, mount)
     return Target(int(fd), int.from_bytes(stat.data[28:30], "little"), False)
 
 
-def _attach(tree: Fd, target: Target, options: Options, place: Place, *, keep: bool = False) -> None:
-    """Attach, then what can only be said of an attached mount: recursive attributes, propagation."""
+def _refuse_proc(fs: Out, mount: Mount) -> None:
+    """`fs` is the struct statfs of the target: a mount there could forge what others read of the kernel."""
+    if int.from_bytes(fs.data[:8], "little") == PROC_SUPER_MAGIC and _clean(mount.destination) not in _IN_PROC:
+        raise Error(f'"{mount.destination}" cannot be mounted because it is inside /proc')
+
+
+def _move(tree: Fd, target: Fd, do: Batch) -> Fd:
+    return do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+
+
+def _attach(tree: Fd, target: Target | None, options: Options, place: Place) -> None:
+    """Attach, if it is not yet, then what can only be said of an attached mount: recursive attributes, propagation."""
     with place.hand.batch() as do:
-        do.move_mount(tree, "", target.fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+        if target:
+            _move(tree, target.fd, do)
+            do.close(target.fd)
         if options.rec_set or options.rec_clear:
             words = Words(options.rec_set, options.rec_clear, 0, 0)
             do.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, words)
         for propagation in options.propagation:
             recursive = AT_RECURSIVE if propagation & MS_REC else 0
             do.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, Words(0, 0, propagation & ~MS_REC, 0))
-        do.close(target.fd)
-        if not keep:
-            do.close(tree)
 
 
 def attributes(flags: int) -> int:
@@ -206,6 +216,7 @@ def _bind(mount: Mount, options: Options, place: Place) -> None:
         with place.hand.batch() as do:
             do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, cleared, 0, 0))
     _attach(tree, target, options, place)
+    place.used.append(tree)
 
 
 def _source_tree(source: str, options: Options, place: Place) -> tuple[int, int]:
@@ -250,58 +261,94 @@ def _ordinary_directory(fs_type: str, mount: Mount, place: Place) -> Target:
 
 
 def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
-    if fs_type in ("proc", "sysfs"):
-        target = _ordinary_directory(fs_type, mount, place)
-    else:
-        target = _target(mount, place, True)
     data = list(options.data)
-    if fs_type == "tmpfs" and not target.made:
-        data.insert(0, f"mode={target.mode & 0o7777:04o}")
-    flags = options.flags
-    late = bool(fs_type == "tmpfs" and flags & MS_RDONLY)
-    if late:
-        flags &= ~MS_RDONLY
-    if any(len(word) > _LONGEST for word in ",".join(data).split(",")):
-        _mount_by_path(fs_type, mount, flags, ",".join(data), target, place)
-        return
-    tree = _superblock(fs_type, mount.source, flags, data, place)
-    if options.tmpcopyup:
-        from minirunc.config.mounts.tmpcopyup import copy_up
+    late = bool(fs_type == "tmpfs" and options.flags & MS_RDONLY)
+    flags = options.flags & ~MS_RDONLY if late else options.flags
+    long = any(len(word) > _LONGEST for word in ",".join(data).split(","))
+    as_it_was = fs_type == "tmpfs" and not any(word.startswith("mode=") for word in ",".join(data).split(","))
+    target: Target | None = None
+    if long or as_it_was or options.tmpcopyup:
+        target = _target_for(fs_type, mount, place)
+        if as_it_was and not target.made:
+            data.insert(0, f"mode={target.mode & 0o7777:04o}")
+        if long:
+            _mount_by_path(fs_type, mount, flags, ",".join(data), target, place)
+            return
+    tree, attached = _make_and_attach(fs_type, mount, flags, data, place, target)
+    if not attached or options.rec_set or options.rec_clear or options.propagation:
+        if options.tmpcopyup and target:
+            from minirunc.config.mounts.tmpcopyup import copy_up
 
-        copy_up(place.hand, target.fd, tree)
-    _attach(tree, target, options, place, keep=late)
-    if late:
-        place.late.append(tree)
+            copy_up(place.hand, target.fd, tree)
+        _attach(tree, None if attached else target or _target_for(fs_type, mount, place), options, place)
+    (place.late if late else place.used).append(tree)
 
 
-def _superblock(fs_type: str, source: str, flags: int, data: list[str], place: Place) -> int:
-    """A new, detached mount of a file system."""
+def _target_for(fs_type: str, mount: Mount, place: Place) -> Target:
+    if fs_type in ("proc", "sysfs"):
+        return _ordinary_directory(fs_type, mount, place)
+    return _target(mount, place, True)
+
+
+def _make_and_attach(
+    fs_type: str, mount: Mount, flags: int, data: list[str], place: Place, target: Target | None
+) -> tuple[int, bool]:
+    """A new mount; and, without a target given, in the same batch its attaching, where the target's parent is there.
+
+    Returns its fd and whether it is attached.
+    """
     fs: Fd = -1
+    magic = Out(120)
+    moved: Fd = -1
     try:
         with place.hand.batch() as do:
+            for fd in place.used:
+                do.close(fd)
+            place.used.clear()
             fs = do.fsopen(fs_type, FSOPEN_CLOEXEC)
-            if source:
-                do.fsconfig(fs, FSCONFIG_SET_STRING, "source", source)
-            for flag, name in _SUPERBLOCK:
-                if flags & flag and fs_type not in _SHARED_SUPERBLOCK:
-                    do.fsconfig(fs, FSCONFIG_SET_FLAG, name, None)
-            for word in data:
-                for item in word.split(","):
-                    key, equals, value = item.partition("=")
-                    if key:
-                        do.fsconfig(
-                            fs,
-                            FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG,
-                            key,
-                            value if equals else None,
-                        )
-            do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
+            _configure(fs, fs_type, mount.source, flags, data, do)
             tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(flags))
             do.close(fs)
+            if target is None:
+                found = _usual_target(fs_type, mount, place, do)
+                do.tolerate(do.fstatfs(found, magic))
+                moved = do.tolerate(_move(tree, found, do))
+                do.tolerate(do.close(found))
     except SyscallError as error:
-        error.message += _kernel_says(int(fs), place)
+        if error.call.startswith("fs"):
+            error.message += _kernel_says(int(fs), place)
         raise
-    return int(tree)
+    if int(moved) >= 0 and fs_type not in ("proc", "sysfs"):
+        _refuse_proc(magic, mount)
+    return int(tree), int(moved) >= 0
+
+
+def _configure(fs: Fd, fs_type: str, source: str, flags: int, data: list[str], do: Batch) -> None:
+    if source:
+        do.fsconfig(fs, FSCONFIG_SET_STRING, "source", source)
+    for flag, name in _SUPERBLOCK:
+        if flags & flag and fs_type not in _SHARED_SUPERBLOCK:
+            do.fsconfig(fs, FSCONFIG_SET_FLAG, name, None)
+    for word in data:
+        for item in word.split(","):
+            key, equals, value = item.partition("=")
+            if equals:
+                do.fsconfig(fs, FSCONFIG_SET_STRING, key, value)
+            elif key:
+                do.fsconfig(fs, FSCONFIG_SET_FLAG, key, None)
+    do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
+
+
+def _usual_target(fs_type: str, mount: Mount, place: Place, do: Batch) -> Fd:
+    """The destination, made if its parent is there; a negative result sends the caller the long way."""
+    in_root = _clean(mount.destination)[1:]
+    above, _, last = in_root.rpartition("/")
+    if fs_type not in ("proc", "sysfs"):
+        return inroot.usual_directory(do, place.root, above, last)
+    if not above:
+        do.tolerate(do.mkdirat(place.root, last, 0o755))
+    flags = O_PATH | O_DIRECTORY | OPEN_TREE_CLOEXEC
+    return do.tolerate(do.openat2(place.root, in_root, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
 
 
 def _kernel_says(fs: int, place: Place) -> str:

@@ -9,7 +9,7 @@ from minirunc.kernel.constants import (
     PR_CAP_AMBIENT_RAISE,
     PR_CAPBSET_DROP,
 )
-from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.hand import Batch
 from minirunc.kernel.syscalls import Out
 
 TYPE_CHECKING = False
@@ -65,11 +65,13 @@ def effective(capabilities: Capabilities | None) -> int:
     return mask(capabilities.effective) if capabilities else 0
 
 
-def held(hand: Hand) -> int:
-    """What the hand is permitted: no process it becomes can have more."""
-    room = Out(24)
-    with hand.batch() as do:
-        do.capget(_HEADER, room)
+def held(do: Batch, room: Out) -> None:
+    """Ask what the hand is permitted: no process it becomes can have more."""
+    do.capget(_HEADER, room)
+
+
+def held_mask(room: Out) -> int:
+    """The answer to `held`."""
     low, high = unpack_from("<I", room.data, 4)[0], unpack_from("<I", room.data, 16)[0]
     return int(low | high << 32)
 

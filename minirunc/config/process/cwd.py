@@ -21,17 +21,19 @@ def check(process: "Process") -> None:
 ENOENT, EPERM, EACCES = 2, 1, 13
 
 
-def apply(cwd: str, hand: Hand, root: int) -> bool:
-    """Go there, made if missing; False if it takes the user's own rights to enter (a home on NFS, a private mount)."""
-    with hand.batch() as do:
-        entered = do.tolerate(do.chdir(cwd))
-    if int(entered) == -ENOENT:
+def apply(cwd: str, entered: int, hand: Hand, root: int) -> bool:
+    """See to it that the hand is there, made if missing; `entered` is what chdir(2) answered.
+
+    False if it takes the user's own rights to enter (a home on NFS, a private mount).
+    """
+    if entered == -ENOENT:
         fd = inroot.directory(hand, root, cwd)
         with hand.batch() as do:
             do.close(fd)
-            entered = do.tolerate(do.chdir(cwd))
-    if int(entered) in (-EPERM, -EACCES):
+            again = do.tolerate(do.chdir(cwd))
+        entered = int(again)
+    if entered in (-EPERM, -EACCES):
         return False
-    if int(entered) < 0:
-        raise Error(f'chdir to cwd ("{cwd}") set in config.json failed: {strerror(-int(entered)).lower()}')
+    if entered < 0:
+        raise Error(f'chdir to cwd ("{cwd}") set in config.json failed: {strerror(-entered).lower()}')
     return True

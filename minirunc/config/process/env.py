@@ -1,6 +1,10 @@
 """process.env: the environment, `NAME=value` each; given to execve."""
 
 from minirunc.base.errors import ConfigError
+from minirunc.kernel import inroot
+from minirunc.kernel.constants import O_NONBLOCK
+from minirunc.kernel.hand import Batch
+from minirunc.kernel.syscalls import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +28,17 @@ def complete(env: list[str], home: str) -> list[str]:
     return list(values.values())
 
 
-def home(passwd: bytes | None, uid: int) -> str:
+def open_passwd(env: list[str], root: int, do: Batch) -> Fd:
+    """The container's /etc/passwd, if HOME has to be looked up there; negative if not, or if there is none."""
+    given = [item for item in env if item.startswith("HOME=")]
+    if given and given[-1] != "HOME=":
+        return -1
+    return do.tolerate(inroot.openat2(do, root, "/etc/passwd", O_NONBLOCK))  # a fifo in its place must not hold us
+
+
+def home(passwd: bytes, uid: int) -> str:
     """The user's home directory by the container's /etc/passwd (passwd(5)), read by fd and parsed here; else "/"."""
-    for line in (passwd or b"").decode("utf-8", "surrogateescape").splitlines():
+    for line in passwd.decode("utf-8", "surrogateescape").splitlines():
         fields = line.split(":")
         if len(fields) >= 6 and fields[2] == str(uid):
             return fields[5] or "/"

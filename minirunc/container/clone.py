@@ -1,0 +1,105 @@
+"""From the host's namespaces into the container's: join those given by path, clone3 into the new ones and the cgroup.
+
+hand, outside     opens cgroup and fifo, loads the device program; setns
+clone3            the child is our own (CLONE_PARENT), in all new namespaces and its cgroup at once
+Python, outside   writes the id maps and clock offsets of the new ones
+"""
+
+import posix
+
+from minirunc.base.errors import Error
+from minirunc.config import Config, domainname, hostname
+from minirunc.config.linux import gid_mappings, namespaces, time_offsets, uid_mappings
+from minirunc.config.linux.resources import devices
+from minirunc.kernel import bpf
+from minirunc.kernel.constants import (
+    AT_FDCWD,
+    CGROUP2_SUPER_MAGIC,
+    CLONE_INTO_CGROUP,
+    CLONE_NEWCGROUP,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_PARENT,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_NONBLOCK,
+    O_RDWR,
+)
+from minirunc.kernel.hand import Hand
+from minirunc.kernel.syscalls import Out
+
+F_SETFL = 4
+
+
+def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) -> int | None:
+    """Bring the hand inside; returns its fd of the fifo, which is made if a path is given."""
+    cgroup, program, fifo = _open(hand, config, cgroup_on_host, fifo_on_host)
+    listed = config.linux.namespaces
+    namespaces.join(listed, hand)
+    kinds = namespaces.flags(listed)
+    if kinds & CLONE_NEWUSER and not namespaces.is_new(listed, "user"):
+        uid_mappings.compare(config.linux.uid_mappings, hand.pid)
+        gid_mappings.compare(config.linux.gid_mappings, hand.pid)
+    new = namespaces.flags(listed, new=True)
+    flags = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP) | CLONE_PARENT | CLONE_INTO_CGROUP
+    if new & CLONE_NEWTIME:
+        flags = _new_time(hand, config, cgroup, flags)
+    with hand.batch() as do:
+        bpf.attach(do, cgroup, program)
+        do.forks(do.clone3(flags, cgroup=cgroup if flags & CLONE_INTO_CGROUP else 0))
+    if flags & CLONE_NEWUSER:
+        _map_ids(hand, config)
+    with hand.batch() as do:
+        do.close(cgroup)
+        do.close(program)
+        if kinds & CLONE_NEWUSER:
+            do.setresgid(0, 0, 0)
+            do.setresuid(0, 0, 0)
+        do.umask(0)  # modes are meant as they are given
+        do.setsid()
+        if new & CLONE_NEWCGROUP:
+            do.unshare(CLONE_NEWCGROUP)  # now: clone3 would have taken our cgroup as its root
+        hostname.apply(config.hostname, do)
+        domainname.apply(config.domainname, do)
+        if namespaces.is_new(listed, "network"):
+            namespaces.loopback_up(do)
+    return fifo
+
+
+def _open(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) -> tuple[int, int, int | None]:
+    magic = Out(120)
+    with hand.batch() as do:
+        cgroup = do.openat(AT_FDCWD, cgroup_on_host, O_DIRECTORY | O_CLOEXEC)
+        do.fstatfs(cgroup, magic)
+        program = bpf.load(do, bpf.device_program(devices.rules(config.linux.resources.devices)))
+        if fifo_on_host:
+            posix.mkfifo(fifo_on_host, 0o600)
+            fifo = do.openat(AT_FDCWD, fifo_on_host, O_RDWR | O_CLOEXEC | O_NONBLOCK)
+            do.fcntl(fifo, F_SETFL, O_RDWR)  # opened without waiting, read with
+    if int.from_bytes(magic.data[:8], "little") != CGROUP2_SUPER_MAGIC:
+        raise Error(f"{cgroup_on_host} is not on a cgroup2 file system")
+    return int(cgroup), int(program), int(fifo) if fifo_on_host else None
+
+
+def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
+    """Clock offsets are set before the first process enters, by the owner of the new user namespace if there is one.
+
+    Returns the flags that are left for the last clone3.
+    """
+    if flags & CLONE_NEWUSER:
+        with hand.batch() as do:
+            do.forks(do.clone3(CLONE_PARENT | CLONE_INTO_CGROUP | CLONE_NEWUSER, cgroup=cgroup))
+        _map_ids(hand, config)
+        with hand.batch() as do:
+            do.setresgid(0, 0, 0)
+            do.setresuid(0, 0, 0)
+        flags &= ~(CLONE_NEWUSER | CLONE_INTO_CGROUP)  # it is there
+    with hand.batch() as do:
+        do.unshare(CLONE_NEWTIME)
+    time_offsets.apply(config.linux.time_offsets, hand.pid)
+    return flags
+
+
+def _map_ids(hand: Hand, config: Config) -> None:
+    uid_mappings.apply(config.linux.uid_mappings, hand.pid)
+    gid_mappings.apply(config.linux.gid_mappings, hand.pid)
