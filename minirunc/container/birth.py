@@ -126,21 +126,21 @@ class Birth:
         rootfs = root.on_host(self.config.root, self.options.bundle)
         path = fs.path_for(self.config.linux.cgroups_path, self.store.id)
         own = procfs.stat(posix.getpid())
-        return State(
-            id=self.store.id,
-            pid=0,
-            pid_start=own.start if own else 0,
-            creator=posix.getpid(),
-            boot_id=boot_id(),
-            bundle=self.options.bundle,
-            rootfs=rootfs,
-            created=now(),
-            cgroup=path,
-            cgroup_made=fs.missing_levels(path),
-            annotations=self.config.annotations,
-            namespaces=[namespace.type for namespace in self.config.linux.namespaces],
-            hooks=hooks.kinds(self.config.hooks),
-        )
+        state = State()
+        state.id = self.store.id
+        state.pid = 0
+        state.pid_start = own.start if own else 0
+        state.creator = posix.getpid()
+        state.boot_id = boot_id()
+        state.bundle = self.options.bundle
+        state.rootfs = rootfs
+        state.created = now()
+        state.cgroup = path
+        state.cgroup_made = fs.missing_levels(path)
+        state.annotations = self.config.annotations
+        state.namespaces = [namespace.type for namespace in self.config.linux.namespaces]
+        state.hooks = hooks.kinds(self.config.hooks)
+        return state
 
     def _make_cgroup(self) -> None:
         self.cgroup = fs.create(self.state.cgroup)

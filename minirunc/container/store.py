@@ -5,20 +5,38 @@ state.json is written aside and renamed. It is there before the first side effec
 """
 
 import posix
-from fcntl import LOCK_EX, LOCK_NB, flock
 from time import gmtime, time_ns
 
 from minirunc.base import jsontext
 from minirunc.base.errors import Error, StateError
-from minirunc.base.record import Record
 from minirunc.kernel import procfs
 
 FIFO = "exec.fifo"
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
-class State(Record):
+# What state.json holds, as a class (no Record: `state` and `kill` are called too often for its import).
+_MEMBERS: dict[str, tuple[str, type]] = {
+    "id": ("id", str),
+    "pid": ("pid", int),
+    "pid_start": ("pidStart", int),
+    "creator": ("creator", int),
+    "boot_id": ("bootId", str),
+    "bundle": ("bundle", str),
+    "rootfs": ("rootfs", str),
+    "created": ("created", str),
+    "cgroup": ("cgroup", str),
+    "cgroup_made": ("cgroupMade", list),
+    "annotations": ("annotations", dict),
+    "namespaces": ("namespaces", list),
+    "hooks": ("hooks", list),
+}
+
+
+class State:
     """What state.json holds."""
+
+    __slots__ = tuple(_MEMBERS)
 
     id: str
     pid: int  # in the runtime's pid namespace; 0 while it is being made
@@ -33,6 +51,21 @@ class State(Record):
     annotations: dict[str, str]
     namespaces: list[str]  # types of those that are not the runtime's
     hooks: list[str]  # kinds there are any of, as attributes of config.hooks.Hooks
+
+    @classmethod
+    def parse(cls, value: object, where: str) -> "State":
+        """The state of a JSON value; raises Error naming the file and what is wrong in it."""
+        self = cls()
+        for name, (key, kind) in _MEMBERS.items():
+            member = value.get(key) if isinstance(value, dict) else None
+            if type(member) is not kind:
+                raise Error(f"{where}: {key} is not what minirunc writes: remove the container with `delete --force`")
+            setattr(self, name, member)
+        return self
+
+    def text(self) -> str:
+        """As JSON."""
+        return jsontext.dumps({key: getattr(self, name) for name, (key, _) in _MEMBERS.items()})
 
 
 def check_id(container_id: str) -> None:
@@ -96,13 +129,12 @@ class Store:
 
     def save(self, state: State) -> None:
         """Write state.json."""
-        self.write(
-            "state.json", jsontext.dumps({name: getattr(state, entry[0]) for name, entry in State.fields.items()})
-        )
+        self.write("state.json", state.text())
 
     def load(self) -> State:
         """Read state.json; raises StateError if there is no such container."""
-        return State.parse(jsontext.loads(self.read("state.json"), self.path("state.json")))
+        path = self.path("state.json")
+        return State.parse(jsontext.loads(self.read("state.json"), path), path)
 
     def exists(self, name: str = "") -> bool:
         """Whether the directory, or one of its files, is there."""
@@ -134,6 +166,8 @@ class Store:
 
     def lock(self) -> int:
         """Take the lock that `start` holds; returns its fd. Raises StateError while another has it."""
+        from fcntl import LOCK_EX, LOCK_NB, flock  # only `start` locks
+
         fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         try:
             flock(fd, LOCK_EX | LOCK_NB)
