@@ -4,7 +4,7 @@ Made by `make`, used by the launcher: it executes the pack's first item, which i
 since, or that the pack does not hold, is imported as ever. A search costs 0.07 ms a module, 60 times a start.
 
     index: marshalled (length of the index, this module's code, directory, {name: (file, mtime in ns, offset, length)})
-    then the marshalled code of each module, without docstrings
+    then the marshalled code of each module, without docstrings; length 0: a package that has no code
 """
 
 import sys
@@ -48,6 +48,15 @@ class Pack:
             spec.submodule_search_locations = [file.removesuffix("/__init__.py")]
         return spec
 
+    def add_packages(self) -> None:
+        """Put the packages in place that hold nothing but a docstring: each would cost as much as a module."""
+        make = type(sys)
+        for name, (file, _, _, length) in self.index.items():
+            if length == 0:
+                package = sys.modules[name] = make(name)
+                package.__path__ = [f"{self.directory}/{file}".removesuffix("/__init__.py")]
+                package.__package__ = name
+
     def create_module(self, spec: object) -> "ModuleType | None":
         """The default kind."""
         return None
@@ -75,7 +84,8 @@ def build(directory: str, pack: str, used_from: str = "") -> None:
             name = path[len(directory) + 1 : -3].replace("/", ".").removesuffix(".__init__")
             with open(path, encoding="utf-8") as source:
                 shown = path.replace(directory, used_from or directory, 1)
-                code = dumps(compile(source.read(), shown, "exec", dont_inherit=True, optimize=2))
+                compiled = compile(source.read(), shown, "exec", dont_inherit=True, optimize=2)
+            code = dumps(compiled) if compiled.co_names else b""
             index[name] = (path[len(directory) + 1 :], stat(path).st_mtime_ns, len(codes), len(code))
             codes += code
             if name == "minirunc.base.pack":

@@ -87,7 +87,7 @@ def _read(path: str) -> str:
         raise Error(f"open {path}: {posix.strerror(error.errno or 0).lower()}") from None
     try:
         data = b""
-        while part := posix.read(fd, 1 << 20):
+        while part := posix.read(fd, 65536):
             data += part
     finally:
         posix.close(fd)

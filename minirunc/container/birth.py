@@ -27,7 +27,7 @@ from minirunc.config.linux import (
     rootfs_propagation,
     sysctl,
 )
-from minirunc.config.mounts import attach
+from minirunc.config.mounts import attach, target
 from minirunc.container import clone, console, enter, handover, hooks, launch
 from minirunc.container.status import CREATED, CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
@@ -178,7 +178,7 @@ class Birth:
     def _mounts_own(self) -> bool:
         return namespaces.is_new(self.config.linux.namespaces, "mount")
 
-    def _mount(self) -> attach.Place:
+    def _mount(self) -> target.Place:
         """The root file system and all that is mounted and made below it, still from the host's root."""
         config, hand = self.config, self.hand
         own = self._mounts_own()
@@ -186,7 +186,7 @@ class Birth:
         self.root = root.prepare(self.state.rootfs, propagation, hand, mounted=own)
         root_directory, _ = cgroupfs.mount_point()
         userns = bool(self.kinds & CLONE_NEWUSER)
-        place = attach.Place(hand, self.root, self.options.bundle, root_directory + self.state.cgroup, userns)
+        place = target.Place(hand, self.root, self.options.bundle, root_directory + self.state.cgroup, userns)
         attach.apply(config.mounts, place)
         if own:
             if not attach.is_bound(config.mounts, "/dev"):
@@ -213,7 +213,7 @@ class Birth:
             pid = do.getpid()
         return int(pid)
 
-    def _change_root(self, place: attach.Place) -> None:
+    def _change_root(self, place: target.Place) -> None:
         hand = self.hand
         if not self._mounts_own():
             root.change(self.root, hand)
@@ -319,7 +319,7 @@ def _read_config(bundle: str) -> str:
         raise Error(f"JSON specification file config.json not found in {bundle}") from None
     try:
         data = b""
-        while part := posix.read(fd, 1 << 20):
+        while part := posix.read(fd, 65536):
             data += part
     finally:
         posix.close(fd)

@@ -121,7 +121,7 @@ class Store:
             raise StateError(f"container does not exist: {self.id}") from None
         try:
             data = b""
-            while part := posix.read(fd, 1 << 20):
+            while part := posix.read(fd, 65536):
                 data += part
         finally:
             posix.close(fd)
