@@ -3,11 +3,15 @@
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from minirunc.kernel import syscalls
+from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand_code import MACHINES, machine
 from tests.ground import bundle as bundles
-from tests.ground import leftovers
+from tests.ground import hands, leftovers
 from tests.ground.runtime import PURE_V2, Runtime
 
 
@@ -47,6 +51,44 @@ def pure_v2(minirunc: Runtime) -> list[str]:
     """Have `minirunc` run where cgroup v2 is on /sys/fs/cgroup; the prefix, for other commands."""
     minirunc.prefix = PURE_V2
     return PURE_V2
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """The test fails if it leaves a process of ours, living or dead, or an open file."""
+    leftovers.become_subreaper()
+    Hand().kill()  # the program's memfd stays open by design
+    before = leftovers.children(), hands.fds()
+    yield
+    assert leftovers.children() == before[0]
+    assert hands.fds() == before[1]
+
+
+@pytest.fixture
+def hand() -> Iterator[Hand]:
+    """A hand of this machine, in our namespaces."""
+    hand = Hand()
+    yield hand
+    hand.kill()
+
+
+@pytest.fixture(params=[machine(), *(name for name in MACHINES if name != machine())])
+def any_hand(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hand]:
+    """A hand of each machine, the foreign ones under qemu-user."""
+    if request.param == machine():
+        hand = Hand()
+    else:
+        monkeypatch.setattr(syscalls, "_GENERIC", request.param != "x86_64")
+        hand = hands.under_qemu(request.param, tmp_path)
+    yield hand
+    hand.kill()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SimpleNamespace:
+    """A directory (`path`), a file of ten bytes in it (`digits`), and a name that is free (`none`)."""
+    (tmp_path / "digits").write_text("0123456789")
+    return SimpleNamespace(path=tmp_path, digits=str(tmp_path / "digits"), none=str(tmp_path / "none"))
 
 
 @pytest.hookimpl(wrapper=True)

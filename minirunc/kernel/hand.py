@@ -16,76 +16,35 @@ from struct import Struct, pack, unpack_from
 
 from minirunc.base.errors import Error, SecurityError
 from minirunc.kernel import trace
-from minirunc.kernel.constants import CLOSE_RANGE_CLOEXEC, PR_SET_DUMPABLE, PR_SET_NAME
-from minirunc.kernel.hand_code import BUFFER, SIZE, elf, machine
-from minirunc.kernel.syscalls import Arg, Calls, Fd, Out, Result, Words, failure, local, number
+from minirunc.kernel.constants import PR_SET_DUMPABLE, PR_SET_NAME
+from minirunc.kernel.hand_code import BUFFER, SIZE, image
+from minirunc.kernel.syscalls import Arg, Calls, Fd, Out, Result, Words, failure, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
+EPIPE, ECONNRESET = 32, 104
 TOLERATE = 1
 FORKS = 2
-_SIGNALS = (*range(1, 32), *range(34, 65))  # 32 and 33 belong to the C library
+_C_LIBRARY_SIGNALS = (32, 33)  # it lets nobody change them, and ignores them in what it spawns
+_SIGNALS = (*range(1, 32), *range(34, 65))
+_SIG_DFL = bytes(32)
 _ENTRY = Struct("<8Q").pack
 _MASK = (1 << 64) - 1
 _END = b"\xff" * 8
-_image: list[int] = []  # fd of the sealed memfd, made once a process
-
-
-def _sealed_image() -> int:
-    """The hand's program as an unreadable, sealed memfd (CVE-2019-5736: nobody can write what runs inside)."""
-    if _image:
-        return _image[0]
-    if machine() not in ("x86_64", "aarch64", "riscv64"):
-        raise Error(f"this machine is {machine()}: the hand is written for x86_64, aarch64 and riscv64")
-    fd = _memfd()
-    posix.write(fd, elf(machine()))
-    # Mode 0111 keeps the process non-dumpable where it is executed in a user namespace that does not map us.
-    posix.fchmod(fd, 0o111)
-    from fcntl import fcntl
-
-    try:
-        fcntl(fd, 1033, 15)  # F_ADD_SEALS: SEAL, SHRINK, GROW, WRITE
-    except OSError as error:
-        if error.errno != 22:  # EINVAL: a file of our tmpfs, which nobody else reaches
-            raise
-    _image.append(fd)
-    return fd
-
-
-def _memfd() -> int:
-    """A new file that may be executed: a memfd, or where vm.memfd_noexec forbids it one on a tmpfs of our own."""
-    for flags in (
-        0x13,
-        0x03,
-    ):  # CLOEXEC, ALLOW_SEALING, and EXEC, which kernels before 6.3 refuse with EINVAL
-        try:
-            return posix.memfd_create("minirunc:hand", flags)
-        except OSError as error:
-            if error.errno == 13:
-                break
-            if error.errno != 22:
-                raise
-    from minirunc.kernel.constants import FSCONFIG_CMD_CREATE
-
-    do = local()
-    fs = do.fsopen("tmpfs", 1)
-    do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
-    mount = do.fsmount(fs, 1, 0)
-    fd = int(do.openat(mount, "hand", posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o700))
-    do.close(fs)
-    # A file open for writing cannot be executed (ETXTBSY): the writer closes after the caller wrote.
-    return fd
+_NOSIGNAL, _CMSG_CLOEXEC = 0x4000, 0x40000000  # MSG_*
+_MAX_ERRNO = 4095
 
 
 class _Data:
     """What lies behind a batch's entries: strings, structures, room for results; addresses are the hand's."""
 
-    __slots__ = ("base", "bytes", "outs", "seen")
+    __slots__ = ("base", "batch", "bytes", "outs", "seen")
 
-    def __init__(self, base: int) -> None:
-        self.base = base
+    def __init__(self, batch: "Batch") -> None:
+        self.base = BUFFER + 64 * len(batch.entries) + len(_END)
+        self.batch = batch
         self.bytes = bytearray()
         self.seen: dict[bytes, int] = {}
         self.outs: list[tuple[Out, int]] = []
@@ -95,6 +54,7 @@ class _Data:
         if arg is None:
             return 0
         if isinstance(arg, (int, Result)):  # a Result of an earlier batch is a number by now
+            assert isinstance(arg, int) or not self.batch.owns(arg), "a result of the same batch inside a structure"
             return int(arg) & _MASK
         if isinstance(arg, str):
             return self._place(arg.encode("utf-8", "surrogateescape") + b"\0")
@@ -160,14 +120,19 @@ class Batch(Calls):
         self.entries[result.index] = (name, args, flags | flag, same)
         return result
 
+    def owns(self, result: Result) -> bool:
+        """Whether the result is one of this batch's, so that only the hand will know it."""
+        return result.index < len(self.entries) and self.entries[result.index][3] is result
+
     def encode(self) -> tuple[bytes, list[tuple[Out, int]]]:
         """The message, and where in it the kernel will put each Out; raises Error if it is too long."""
-        data = _Data(BUFFER + 64 * len(self.entries) + 8)
+        data = _Data(self)
         table = bytearray()
-        for name, args, flags, _ in self.entries:
+        for name, args, flags, result in self.entries:
+            assert not flags & FORKS or result.index == len(self.entries) - 1, f"{name} forks, but is not the last"
             words = [0, 0, 0, 0, 0, 0]
             for i, arg in enumerate(args):
-                if isinstance(arg, Result) and arg.index < len(self.entries) and self.entries[arg.index][3] is arg:
+                if isinstance(arg, Result) and self.owns(arg):
                     flags |= 256 << i
                     words[i] = BUFFER + 64 * arg.index
                 else:
@@ -182,14 +147,20 @@ class Batch(Calls):
         """Put results and Out data in place; raises SyscallError for the call that ended the batch."""
         for out, offset in outs:
             out.data = reply[offset : offset + out.size]
+        last = 0
         for index, (name, args, flags, result) in enumerate(self.entries):
-            if flags >> 56:
+            if flags >> 56 not in (0, last):
                 continue
-            result.value = unpack_from("<q", reply, 64 * index)[0]
+            value: int = unpack_from("<q", reply, 64 * index)[0]
+            if value < -_MAX_ERRNO:
+                raise SecurityError(f"the hand sent {value} back for {name}, which no system call returns")
+            result.value = value
             if trace.sink:
-                trace.report(f"hand {self.hand.pid}", name, args, result.value)
-            if result.value < 0 and not flags & TOLERATE:
-                raise failure(name, args, -result.value)
+                trace.report(f"hand {self.hand.pid}", name, args, value)
+            if value < 0:
+                last = -value
+                if not flags & TOLERATE:
+                    raise failure(name, args, last)
 
 
 class Hand:
@@ -201,14 +172,13 @@ class Hand:
         """Spawn one in our namespaces, with our standard streams and the `keep` fds from 3 on."""
         self.control = 3 + keep
         self.socket, theirs = _socketpair()
-        with_theirs = theirs.fileno()
         argv = ["minirunc", "init"] + [""] * (self.control - 2)
         try:
             self.pid = posix.posix_spawn(
-                f"/proc/self/fd/{_sealed_image()}",
+                f"/proc/self/fd/{image(not_at=self.control)}",
                 argv,
                 {},
-                file_actions=[(posix.POSIX_SPAWN_DUP2, with_theirs, self.control)],
+                file_actions=[(posix.POSIX_SPAWN_DUP2, theirs.fileno(), self.control)],
                 setsigmask=(),
                 setsigdef=_SIGNALS,
             )
@@ -217,11 +187,17 @@ class Hand:
             raise
         finally:
             theirs.close()
-        with self.batch() as do:
-            # Before anything else, while it has all capabilities: nobody below us may ptrace it (CVE-2016-9962).
-            do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-            do.prctl(PR_SET_NAME, "minirunc:[init]")
-            do.close_range(self.control + 1)
+        try:
+            with self.batch() as do:
+                # Before anything else, while it has all capabilities: nobody below us may ptrace it (CVE-2016-9962).
+                do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+                do.prctl(PR_SET_NAME, "minirunc:[init]")
+                do.close_range(self.control + 1)
+                for signal in _C_LIBRARY_SIGNALS:
+                    do.rt_sigaction(signal, _SIG_DFL)
+        except BaseException:
+            self.kill()
+            raise
 
     def batch(self) -> Batch:
         """A new batch; nothing happens before its block ends."""
@@ -231,18 +207,20 @@ class Hand:
         """Send, wait for the results, put them in place; raises SyscallError naming the call that failed."""
         message, outs = batch.encode()
         self._send(message)
-        reply = self._receive()
-        if len(reply) != len(message):
-            raise (
-                self._gone(batch)
-                if not reply
-                else SecurityError(f"the hand sent {len(reply)} bytes back, not {len(message)}")
-            )
-        batch.decode(reply, outs)
+        self._take(batch, message, outs, self._receive(message))
         _, _, flags, result = batch.entries[-1]
         if flags & FORKS and result.value > 0:
-            posix.waitpid(self.pid, 0)
-            self.pid = result.value
+            self._go_on_as(result.value)
+
+    def _go_on_as(self, pid: int) -> None:
+        """The hand forked and ends: the child serves the next batch."""
+        self._end()
+        try:
+            posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+        except (ChildProcessError, OverflowError):
+            # Else we would signal a stranger.
+            raise SecurityError(f"the hand says that it is process {pid} now, which is no child of ours") from None
+        self.pid = pid
 
     def finish(self, batch: Batch) -> None:
         """Send the last batch, the one that ends in execve, and let go."""
@@ -251,16 +229,18 @@ class Hand:
             for name, args, flags, _ in batch.entries:
                 if not flags >> 56:
                     trace.report(f"hand {self.pid}, last batch", name, args, 0)
-        self._send(message)
+        if not self._send(message):
+            raise self._gone(batch)
 
     def become(self, batch: Batch) -> None:
         """Send a batch that ends in execve and wait until that closed the control socket; raises SyscallError."""
         with self.batch() as do:
             do.fcntl(self.control, 2, 1)  # F_SETFD, FD_CLOEXEC
         message, outs = batch.encode()
-        self._send(message)
-        if reply := self._receive():
-            batch.decode(reply, outs)
+        if not self._send(message):
+            raise self._gone(batch)
+        if reply := self._receive(message):
+            self._take(batch, message, outs, reply)
 
     def load(self, data: bytes) -> int:
         """Put more than a batch holds into the hand's memory; returns its address there."""
@@ -274,18 +254,18 @@ class Hand:
             message, outs = batch.encode()
             self._send(message)
             self._send(part)
-            batch.decode(self._receive() or bytes(len(message)), outs)
+            self._take(batch, message, outs, self._receive(message))
         return address
 
     def send_fd(self, fd: int) -> int:
         """Hand over a file; returns its number inside."""
         control = Out(24)  # one cmsghdr with one fd
         batch = self.batch()
-        batch.recvmsg(self.control, Words(0, 0, Words(Out(8), 1), 1, control, 24, 0), 0x40000000)  # MSG_CMSG_CLOEXEC
+        batch.recvmsg(self.control, Words(0, 0, Words(Out(8), 1), 1, control, 24, 0), _CMSG_CLOEXEC)
         message, outs = batch.encode()
         self._send(message)
-        self.socket.sendmsg([b"f"], [(1, 1, pack("<i", fd))])  # SOL_SOCKET, SCM_RIGHTS
-        batch.decode(self._receive(), outs)
+        self._send(b"f", [(1, 1, pack("<i", fd))])  # SOL_SOCKET, SCM_RIGHTS
+        self._take(batch, message, outs, self._receive(message))
         return int(unpack_from("<i", control.data, 16)[0])
 
     def receive_fd(self, fd: Fd) -> int:
@@ -295,11 +275,21 @@ class Hand:
         batch.sendmsg(self.control, Words(0, 0, Words(b"f", 1), 1, control, 24, 0), 0)
         message, outs = batch.encode()
         self._send(message)
-        _, ancillary, _, _ = self.socket.recvmsg(1, 24, 0x40000000)  # MSG_CMSG_CLOEXEC
-        batch.decode(self._receive(), outs)
-        if len(ancillary) != 1 or len(ancillary[0][2]) < 4:
-            raise SecurityError("the hand sent no file")
-        return int(unpack_from("<i", ancillary[0][2])[0])
+        try:
+            first, ancillary, _, _ = self.socket.recvmsg(len(message) + 1, 20, _CMSG_CLOEXEC)  # room for one fd
+        except ConnectionResetError:
+            first, ancillary = b"", []
+        received = [unpack_from("<i", data)[0] for level, kind, data in ancillary if (level, kind) == (1, 1)]
+        try:
+            # If sendmsg failed, the answer comes at once.
+            self._take(batch, message, outs, self._receive(message) if len(first) == 1 else first)
+            if not received:
+                raise SecurityError("the hand sent no file")
+        except BaseException:
+            for stranger in received:
+                posix.close(stranger)
+            raise
+        return int(received[0])
 
     def close(self) -> None:
         """Let go of the control socket."""
@@ -308,28 +298,65 @@ class Hand:
     def kill(self) -> None:
         """End it, whatever it does, and reap it: the path of every failure."""
         self.socket.close()
-        try:
-            posix.kill(self.pid, 9)
-            posix.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
+        self._end()
 
-    def _send(self, message: bytes) -> None:
+    def _end(self) -> None:
+        """Kill and reap the process, once: afterwards its pid may be anybody's."""
+        pid, self.pid = self.pid, 0
+        if pid:
+            try:
+                posix.kill(pid, 9)
+                posix.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass  # our caller reaped it, or ignores SIGCHLD
+
+    def _send(self, message: bytes, ancillary: "list[tuple[int, int, bytes]] | tuple[()]" = ()) -> bool:
+        """Send it; False if nobody is there, which an empty answer tells as well."""
         try:
-            self.socket.send(message, 0x4000)  # MSG_NOSIGNAL
+            if ancillary:
+                self.socket.sendmsg([message], ancillary, _NOSIGNAL)
+            else:
+                self.socket.send(message, _NOSIGNAL)
         except OSError as error:
-            if error.errno not in (32, 104):  # EPIPE, ECONNRESET: told by the empty answer
+            if error.errno not in (EPIPE, ECONNRESET):
                 raise
+            return False
+        return True
 
-    def _receive(self) -> bytes:
+    def _receive(self, message: bytes) -> bytes:
+        """The answer to a message, or empty if the control socket was closed."""
         try:
-            return self.socket.recv(SIZE)
+            return self.socket.recv(len(message) + 1)  # one more, to see that it is too long
         except ConnectionResetError:
             return b""
 
+    def _take(self, batch: Batch, message: bytes, outs: "list[tuple[Out, int]]", reply: bytes) -> None:
+        """Put an answer's results in place; raises Error if there is none, SecurityError for one that cannot be."""
+        if not reply:
+            raise self._gone(batch)
+        if len(reply) != len(message):
+            raise SecurityError(f"the hand sent {len(reply)} bytes back, not {len(message)}")
+        batch.decode(reply, outs)
+
     def _gone(self, batch: Batch) -> Error:
-        pid, status = posix.waitpid(self.pid, posix.WNOHANG)
-        how = "it is gone" if not pid else f"it was killed by signal {status & 127}" if status & 127 else "it left"
+        """Why there is no answer; kill() will reap."""
+        from select import POLLIN, poll
+
+        how = "it closed its control socket"
+        try:
+            pidfd = posix.pidfd_open(self.pid)
+            try:
+                watch = poll()
+                watch.register(pidfd, POLLIN)
+                watch.poll(1000)  # a dying process closes its files a moment before it can be waited for
+            finally:
+                posix.close(pidfd)
+            ended = posix.waitid(posix.P_PID, self.pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+            if ended:
+                exited = ended.si_code == posix.CLD_EXITED
+                how = f"it left with status {ended.si_status}" if exited else f"signal {ended.si_status} killed it"
+        except OSError:
+            how = "it is gone"
         return Error(f"the hand (pid {self.pid}) did not answer {batch.entries[0][0]}: {how}")
 
 
@@ -338,6 +365,3 @@ def _socketpair() -> "tuple[socket, socket]":
     ours.setsockopt(1, 7, 2 * SIZE)  # SO_SNDBUF: a whole batch, whatever net.core.wmem_default is
     theirs.setsockopt(1, 7, 2 * SIZE)
     return ours, theirs
-
-
-__all__ = ["CLOSE_RANGE_CLOEXEC", "Batch", "Hand"]

@@ -1,11 +1,14 @@
-"""The hand's machine code, and the ELF file around it: what hand_<machine>.S assembles to (a test compares)."""
+"""The hand's code (what hand_<machine>.S assembles to), the ELF file around it, and the file that is executed."""
 
-from posix import uname
+import posix
 from struct import pack
+
+from minirunc.base.errors import Error
 
 BUFFER = 0x600000  # where a batch is read to; fixed, so that pointers into it are computed outside
 SIZE = 0x20000  # bytes a batch holds at most
 _TEXT = 0x400000
+_EACCES, _EINVAL = 13, 22
 
 _X86_64 = bytes.fromhex(
     "448b242431c04489e7be00006000ba000002000f054885c00f8e830000004989c5bb000060004531f648833bff0f848f"
@@ -32,6 +35,8 @@ _RISCV64 = bytes.fromhex(
 # machine as uname(2) names it: (e_machine of elf(5), code)
 MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64), "riscv64": (243, _RISCV64)}
 
+_image: list[int] = []  # the sealed memfd, made once a process; a second fd of it where the first has a wrong number
+
 
 def elf(machine: str) -> bytes:
     """The hand as a static executable: a segment with the code, and an empty writable one at BUFFER (elf(5))."""
@@ -46,4 +51,61 @@ def elf(machine: str) -> bytes:
 
 def machine() -> str:
     """This machine, as uname(2) names it."""
-    return uname().machine
+    return posix.uname().machine
+
+
+def image(not_at: int) -> int:
+    """The hand's program as an unreadable, sealed file (CVE-2019-5736: nobody can write what runs inside).
+
+    Its fd is not `not_at`, where the spawned process has its control socket before it executes the file.
+    """
+    if not _image:
+        if machine() not in MACHINES:
+            raise Error(f"this machine is {machine()}: the hand is written for x86_64, aarch64 and riscv64")
+        _image.append(_memfd(elf(machine())))
+    for fd in _image:
+        if fd != not_at:
+            return fd
+    _image.append(posix.dup(not_at))  # not closed: another thread may be about to execute it by that number
+    return _image[-1]
+
+
+def _memfd(program: bytes) -> int:
+    """The program in a sealed memfd, or where vm.memfd_noexec forbids that on a tmpfs of our own."""
+    for flags in (0x13, 0x03):  # CLOEXEC, ALLOW_SEALING, and EXEC, which kernels before 6.3 refuse with EINVAL
+        try:
+            fd = posix.memfd_create("minirunc:hand", flags)
+        except OSError as error:
+            if error.errno == _EACCES:
+                break
+            if error.errno != _EINVAL:
+                raise
+            continue
+        from fcntl import fcntl
+
+        posix.write(fd, program)
+        # Mode 0111 keeps the process non-dumpable where it is executed in a user namespace that does not map us.
+        posix.fchmod(fd, 0o111)
+        fcntl(fd, 1033, 15)  # F_ADD_SEALS: SEAL, SHRINK, GROW, WRITE
+        return fd
+    return _file(program)
+
+
+def _file(program: bytes) -> int:
+    """The program in a tmpfs that is mounted nowhere and read-only, as no file but a memfd can be sealed."""
+    from minirunc.kernel.constants import FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, O_CLOEXEC, O_PATH
+    from minirunc.kernel.syscalls import local
+
+    do = local()
+    fs = do.fsopen("tmpfs", 1)
+    do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
+    mount = do.fsmount(fs, 1, 0)
+    writer = int(do.openat(mount, "hand", posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o111))
+    posix.write(writer, program)
+    do.close(writer)  # a file open for writing cannot be executed (ETXTBSY)
+    do.fsconfig(fs, FSCONFIG_SET_FLAG, "ro", None)
+    do.fsconfig(fs, 7, None, None)  # FSCONFIG_CMD_RECONFIGURE
+    fd = int(do.openat(mount, "hand", O_PATH | O_CLOEXEC))
+    do.close(fs)
+    do.close(mount)
+    return fd

@@ -22,6 +22,7 @@ _WORD_FLAGS: dict[str, dict[int, str]] = {
     "openat2": {0: "O_", 2: "RESOLVE_"},
 }
 _EXACT = ("prctl",)
+_MODES = {"fchmod": 1, "fchmodat": 2, "mkdirat": 2, "mknodat": 2, "openat": 3, "umask": 0}  # shown octal
 
 
 def _names(value: int, prefixes: str, exact: bool = False) -> str:
@@ -48,9 +49,12 @@ def _one(name: str, place: int, arg: Arg) -> str:
     if isinstance(arg, int):
         if prefixes:
             return _names(arg, prefixes, name in _EXACT)
+        if _MODES.get(name) == place:
+            return f"{arg:#o}" if arg else "0"
         return "AT_FDCWD" if arg == constants.AT_FDCWD else str(arg)
     if isinstance(arg, str):
-        return f'"{arg}"'
+        shown = arg if arg.isprintable() else arg.encode("unicode_escape").decode()  # an error is one line
+        return f'"{shown}"'
     if isinstance(arg, bytes):
         text = arg.rstrip(b"\0")
         return f'"{text.decode()}"' if text.isascii() and text.decode().isprintable() else f"{len(arg)} bytes"

@@ -22,8 +22,10 @@ _NUMBERS = {
     "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428), "openat": (257, 56),
     "openat2": (437, 437), "personality": (135, 92), "pidfd_open": (434, 434), "pivot_root": (155, 41),
     "prctl": (157, 167), "prlimit64": (302, 261), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
+    "rt_sigaction": (13, 134),
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "sendmsg": (46, 211),
-    "setdomainname": (171, 162), "setgroups": (116, 159), "sethostname": (170, 161), "setns": (308, 268),
+    "setdomainname": (171, 162), "setfsgid": (123, 152), "setfsuid": (122, 151), "setgroups": (116, 159),
+    "sethostname": (170, 161), "setns": (308, 268),
     "setresgid": (119, 149), "setresuid": (117, 147), "setsid": (112, 157), "signalfd4": (289, 74),
     "socket": (41, 198), "statfs": (137, 43), "statx": (332, 291), "symlinkat": (266, 36), "umask": (95, 166),
     "umount2": (166, 39), "unlinkat": (263, 35), "unshare": (272, 97), "wait4": (61, 260), "write": (1, 64),
@@ -270,6 +272,10 @@ class Calls:
         """recvmsg(2)."""
         return self.call("recvmsg", fd, message, flags)
 
+    def rt_sigaction(self, signum: int, act: bytes) -> Fd:
+        """rt_sigaction(2); a mask has 8 bytes."""
+        return self.call("rt_sigaction", signum, act, None, 8)
+
     def sched_setaffinity(self, pid: int, mask: bytes) -> Fd:
         """sched_setaffinity(2)."""
         return self.call("sched_setaffinity", pid, len(mask), mask)
@@ -285,6 +291,14 @@ class Calls:
     def setdomainname(self, name: bytes) -> Fd:
         """setdomainname(2)."""
         return self.call("setdomainname", name, len(name))
+
+    def setfsgid(self, gid: int) -> Fd:
+        """setfsgid(2)."""
+        return self.call("setfsgid", gid)
+
+    def setfsuid(self, uid: int) -> Fd:
+        """setfsuid(2); of this thread alone."""
+        return self.call("setfsuid", uid)
 
     def setgroups(self, gids: bytes, count: int) -> Fd:
         """setgroups(2); `gids` is an array of 32-bit numbers."""
