@@ -6,9 +6,10 @@ elsewhere (CVE-2019-16884, CVE-2019-19921, CVE-2021-30465). Sources: mount_setat
 
 from posix import close
 
-from minirunc.base.errors import Error, SyscallError
-from minirunc.config.mounts import Mount
+from minirunc.base.errors import Error, SecurityError, SyscallError
+from minirunc.config.mounts import Mount, target
 from minirunc.config.mounts.options import Options, parse_options
+from minirunc.config.mounts.target import Place
 from minirunc.kernel import inroot, procfs
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
@@ -45,16 +46,13 @@ from minirunc.kernel.constants import (
     MS_RELATIME,
     MS_STRICTATIME,
     MS_SYNCHRONOUS,
-    O_DIRECTORY,
-    O_PATH,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
-    RESOLVE_BENEATH,
-    RESOLVE_NO_SYMLINKS,
+    STATX_ATTR_MOUNT_ROOT,
     STATX_BASIC_STATS,
 )
-from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.hand import Batch
 from minirunc.kernel.syscalls import Fd, Out, Words
 
 EPERM, ENOENT, EACCES, EBUSY = 1, 2, 13, 16
@@ -73,38 +71,7 @@ _ATTRIBUTES = (
 _SUPERBLOCK = ((MS_RDONLY, "ro"), (MS_SYNCHRONOUS, "sync"), (MS_DIRSYNC, "dirsync"), (MS_LAZYTIME, "lazytime"),
                (MS_MANDLOCK, "mand"))  # fmt: skip
 _SHARED_SUPERBLOCK = ("proc", "sysfs", "cgroup2", "mqueue")
-_IN_PROC = frozenset(
-    "/proc/" + name
-    for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
-                 "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled")
-)  # fmt: skip
 _LONGEST = 255  # bytes fsconfig(2) takes as a value
-
-
-class Place:
-    """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
-
-    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "used", "userns")
-
-    def __init__(self, hand: Hand, root: int, bundle: str, cgroup: str, userns: bool) -> None:
-        self.hand = hand
-        self.root = root
-        self.bundle = bundle
-        self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
-        self.userns = userns
-        self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
-        self.late: list[int] = []  # mounts to be made read-only when everything is in place
-
-
-class Target:
-    """A mount's target, opened: its fd, st_mode, and whether it had to be made."""
-
-    __slots__ = ("fd", "made", "mode")
-
-    def __init__(self, fd: int, mode: int, made: bool) -> None:
-        self.fd = fd
-        self.mode = mode
-        self.made = made
 
 
 def apply(mounts: list[Mount], place: Place) -> None:
@@ -127,7 +94,7 @@ def apply(mounts: list[Mount], place: Place) -> None:
 
 def is_bound(mounts: list[Mount], destination: str) -> bool:
     """Whether a bind mount of the configuration stands there: its content is the user's then."""
-    return any(_clean(mount.destination) == destination and parse_options(mount.options).bind for mount in mounts)
+    return any(target.clean(mount.destination) == destination and parse_options(mount.options).bind for mount in mounts)
 
 
 def finish(place: Place, do: Batch) -> None:
@@ -138,56 +105,27 @@ def finish(place: Place, do: Batch) -> None:
         do.close(tree)
 
 
-def _clean(destination: str) -> str:
-    parts: list[str] = []
-    for part in destination.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    if not parts:
-        raise Error(f'mountpoint "{destination}" is on the top of rootfs')
-    return "/" + "/".join(parts)
-
-
-def _target(mount: Mount, place: Place, directory: bool, fresh_proc: bool = False) -> Target:
-    """Open the destination, made if missing as what the source is; refuse what lies in a procfs."""
-    in_root = _clean(mount.destination)
-    stat, fs = Out(256), Out(120)
-    with place.hand.batch() as do:
-        fd = do.tolerate(inroot.openat2(do, place.root, in_root))
-        do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat))
-        do.tolerate(do.fstatfs(fd, fs))
-    if int(fd) < 0:
-        make = inroot.directory if directory else inroot.file
-        return Target(make(place.hand, place.root, in_root), 0, True)
-    if not fresh_proc:
-        _refuse_proc(fs, mount)
-    return Target(int(fd), int.from_bytes(stat.data[28:30], "little"), False)
-
-
-def _refuse_proc(fs: Out, mount: Mount) -> None:
-    """`fs` is the struct statfs of the target: a mount there could forge what others read of the kernel."""
-    if int.from_bytes(fs.data[:8], "little") == PROC_SUPER_MAGIC and _clean(mount.destination) not in _IN_PROC:
-        raise Error(f'"{mount.destination}" cannot be mounted because it is inside /proc')
-
-
 def _move(tree: Fd, target: Fd, do: Batch) -> Fd:
     return do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 
 
-def _attach(tree: Fd, target: Target | None, options: Options, place: Place) -> None:
-    """Attach, if it is not yet, then what can only be said of an attached mount: recursive attributes, propagation."""
+def _attach(tree: Fd, onto: target.Target | None, options: Options, place: Place) -> None:
+    """Attach, if it is not yet, then what can only be said of an attached mount."""
     with place.hand.batch() as do:
-        if target:
-            _move(tree, target.fd, do)
-            do.close(target.fd)
-        if options.rec_set or options.rec_clear:
-            words = Words(options.rec_set, options.rec_clear, 0, 0)
-            do.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, words)
-        for propagation in options.propagation:
-            recursive = AT_RECURSIVE if propagation & MS_REC else 0
-            do.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, Words(0, 0, propagation & ~MS_REC, 0))
+        if onto:
+            _move(tree, onto.fd, do)
+            do.close(onto.fd)
+        _settle(tree, options, do)
+
+
+def _settle(tree: Fd, options: Options, do: Batch) -> None:
+    """Recursive attributes, propagation."""
+    if options.rec_set or options.rec_clear:
+        words = Words(options.rec_set, options.rec_clear, 0, 0)
+        do.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, words)
+    for propagation in options.propagation:
+        recursive = AT_RECURSIVE if propagation & MS_REC else 0
+        do.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, Words(0, 0, propagation & ~MS_REC, 0))
 
 
 def attributes(flags: int) -> int:
@@ -196,18 +134,16 @@ def attributes(flags: int) -> int:
     for flag, attribute in _ATTRIBUTES:
         if flags & flag:
             bits |= attribute
+    if bits & MOUNT_ATTR_STRICTATIME:  # one of three for mount_setattr(2); for mount(2) it wins
+        bits &= ~MOUNT_ATTR_NOATIME
     return bits
 
 
 def _bind(mount: Mount, options: Options, place: Place) -> None:
     source = mount.source if mount.source.startswith("/") else f"{place.bundle}/{mount.source}"
     tree, mode = _source_tree(source, options, place)
-    if _clean(mount.destination) == "/proc" and not _is_procfs(tree, place):
-        raise Error(f'"{mount.destination}" cannot be mounted because it is not of type proc')
-    fresh_proc = _clean(mount.destination) == "/proc"
-    target = _target(mount, place, mode & 0o170000 == 0o040000, fresh_proc)
-    if not target.made and (target.mode ^ mode) & 0o170000 and 0o040000 in (target.mode & 0o170000, mode & 0o170000):
-        raise Error("not a directory: a directory cannot be mounted onto a file, nor a file onto a directory")
+    onto_proc = target.clean(mount.destination) == "/proc"
+    onto = target.bound(mount, place, mode, procfs=onto_proc and _is_procfs(tree, place))
     chosen = attributes(options.flags)
     cleared = attributes(options.cleared) & ~MOUNT_ATTR__ATIME
     if (options.flags | options.cleared) & (MS_NOATIME | MS_RELATIME | MS_STRICTATIME):
@@ -215,7 +151,7 @@ def _bind(mount: Mount, options: Options, place: Place) -> None:
     if chosen or cleared:
         with place.hand.batch() as do:
             do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, cleared, 0, 0))
-    _attach(tree, target, options, place)
+    _attach(tree, onto, options, place)
     place.used.append(tree)
 
 
@@ -247,58 +183,43 @@ def _is_procfs(fd: int, place: Place) -> bool:
     return int.from_bytes(fs.data[:8], "little") == PROC_SUPER_MAGIC
 
 
-def _ordinary_directory(fs_type: str, mount: Mount, place: Place) -> Target:
-    """The target of proc and sysfs: a directory reached by no link, or writes to it could land elsewhere."""
-    in_root = _clean(mount.destination).lstrip("/")
-    flags = O_PATH | O_DIRECTORY | OPEN_TREE_CLOEXEC
-    with place.hand.batch() as do:
-        fd = do.tolerate(do.openat2(place.root, in_root, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
-    if int(fd) == -ENOENT:
-        return Target(inroot.directory(place.hand, place.root, in_root), 0, True)
-    if int(fd) < 0:
-        raise Error(f'filesystem "{fs_type}" must be mounted on ordinary directory')
-    return Target(int(fd), 0, False)
-
-
 def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
     data = list(options.data)
+    target.check(fs_type, mount)
     late = bool(fs_type == "tmpfs" and options.flags & MS_RDONLY)
     flags = options.flags & ~MS_RDONLY if late else options.flags
-    long = any(len(word) > _LONGEST for word in ",".join(data).split(","))
-    as_it_was = fs_type == "tmpfs" and not any(word.startswith("mode=") for word in ",".join(data).split(","))
-    target: Target | None = None
+    words = ",".join(data).split(",")
+    long = any(len(word) > _LONGEST for word in words)
+    as_it_was = fs_type == "tmpfs" and not any(word.startswith("mode=") for word in words)
+    onto: target.Target | None = None
     if long or as_it_was or options.tmpcopyup:
-        target = _target_for(fs_type, mount, place)
-        if as_it_was and not target.made:
-            data.insert(0, f"mode={target.mode & 0o7777:04o}")
+        onto = target.directory(fs_type, mount, place)
+        if as_it_was and not onto.made:
+            data.insert(0, f"mode={onto.mode & 0o7777:04o}")
+        if options.tmpcopyup and not onto.made:
+            data.insert(0, f"uid={onto.uid},gid={onto.gid}")
         if long:
-            _mount_by_path(fs_type, mount, flags, ",".join(data), target, place)
+            _mount_by_path(fs_type, mount, options, ",".join(data), onto, place)
             return
-    tree, attached = _make_and_attach(fs_type, mount, flags, data, place, target)
+    tree, attached = _make_and_attach(fs_type, mount, flags, data, place, onto)
     if not attached or options.rec_set or options.rec_clear or options.propagation:
-        if options.tmpcopyup and target:
+        if options.tmpcopyup and onto:
             from minirunc.config.mounts.tmpcopyup import copy_up
 
-            copy_up(place.hand, target.fd, tree)
-        _attach(tree, None if attached else target or _target_for(fs_type, mount, place), options, place)
+            copy_up(place.hand, onto.fd, tree)
+        _attach(tree, None if attached else onto or target.directory(fs_type, mount, place), options, place)
     (place.late if late else place.used).append(tree)
 
 
-def _target_for(fs_type: str, mount: Mount, place: Place) -> Target:
-    if fs_type in ("proc", "sysfs"):
-        return _ordinary_directory(fs_type, mount, place)
-    return _target(mount, place, True)
-
-
 def _make_and_attach(
-    fs_type: str, mount: Mount, flags: int, data: list[str], place: Place, target: Target | None
+    fs_type: str, mount: Mount, flags: int, data: list[str], place: Place, onto: target.Target | None
 ) -> tuple[int, bool]:
-    """A new mount; and, without a target given, in the same batch its attaching, where the target's parent is there.
+    """A new mount; and, without `onto` given, in the same batch its attaching, where the target's parent is there.
 
     Returns its fd and whether it is attached.
     """
     fs: Fd = -1
-    magic = Out(120)
+    look: target.Look | None = None
     moved: Fd = -1
     try:
         with place.hand.batch() as do:
@@ -309,17 +230,17 @@ def _make_and_attach(
             _configure(fs, fs_type, mount.source, flags, data, do)
             tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(flags))
             do.close(fs)
-            if target is None:
-                found = _usual_target(fs_type, mount, place, do)
-                do.tolerate(do.fstatfs(found, magic))
+            if onto is None:
+                found = target.usual(fs_type, mount, place, do)
+                look = target.Look(found, place, do)
                 moved = do.tolerate(_move(tree, found, do))
                 do.tolerate(do.close(found))
     except SyscallError as error:
         if error.call.startswith("fs"):
             error.message += _kernel_says(int(fs), place)
         raise
-    if int(moved) >= 0 and fs_type not in ("proc", "sysfs"):
-        _refuse_proc(magic, mount)
+    if look and int(moved) >= 0:
+        look.refuse(mount, procfs=fs_type == "proc")
     return int(tree), int(moved) >= 0
 
 
@@ -339,18 +260,6 @@ def _configure(fs: Fd, fs_type: str, source: str, flags: int, data: list[str], d
     do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
 
 
-def _usual_target(fs_type: str, mount: Mount, place: Place, do: Batch) -> Fd:
-    """The destination, made if its parent is there; a negative result sends the caller the long way."""
-    in_root = _clean(mount.destination)[1:]
-    above, _, last = in_root.rpartition("/")
-    if fs_type not in ("proc", "sysfs"):
-        return inroot.usual_directory(do, place.root, above, last)
-    if not above:
-        do.tolerate(do.mkdirat(place.root, last, 0o755))
-    flags = O_PATH | O_DIRECTORY | OPEN_TREE_CLOEXEC
-    return do.tolerate(do.openat2(place.root, in_root, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
-
-
 def _kernel_says(fs: int, place: Place) -> str:
     """What the file system itself put into the context's log (fsopen(2)), as ": tmpfs: Unknown parameter 'x'"."""
     if fs < 0:
@@ -361,19 +270,27 @@ def _kernel_says(fs: int, place: Place) -> str:
     return f": {room.text().decode(errors='replace')[2:].rstrip()}" if int(length) > 2 else ""
 
 
-def _mount_by_path(fs_type: str, mount: Mount, flags: int, data: str, target: Target, place: Place) -> None:
+def _mount_by_path(fs_type: str, mount: Mount, options: Options, data: str, onto: target.Target, place: Place) -> None:
     """mount(2) takes longer values; its target is still the fd, by the host's /proc that is in place until pivot."""
+    stat = Out(256)
     with place.hand.batch() as do:
-        do.mount(mount.source, f"/proc/self/fd/{target.fd}", fs_type, flags, data)
-        do.close(target.fd)
+        do.mount(mount.source, f"/proc/self/fd/{onto.fd}", fs_type, options.flags, data)
+        do.close(onto.fd)
+        tree = inroot.openat2(do, place.root, target.clean(mount.destination))
+        do.statx(tree, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat)
+    if not int.from_bytes(stat.data[8:16], "little") & STATX_ATTR_MOUNT_ROOT:
+        raise SecurityError(f"{mount.destination} was replaced while it was mounted")
+    with place.hand.batch() as do:
+        _settle(tree, options, do)
+        do.close(tree)
 
 
 def _remount(mount: Mount, options: Options, place: Place) -> None:
-    target = _target(mount, place, True, fresh_proc=True)
+    onto = target.existing(mount, place)
     with place.hand.batch() as do:
         data = ",".join(options.data)
-        do.mount(mount.source, f"/proc/self/fd/{target.fd}", mount.type or None, options.flags, data or None)
-        do.close(target.fd)
+        do.mount(mount.source, f"/proc/self/fd/{onto.fd}", mount.type or None, options.flags, data or None)
+        do.close(onto.fd)
 
 
 def _cgroup(mount: Mount, options: Options, place: Place) -> None:

@@ -1,0 +1,184 @@
+"""Where a mount goes: its destination opened below the root, made if missing, and refused where it must not be.
+
+No link of an image may bring a mount to the root itself, into a procfs, or a procfs elsewhere than it seems
+(CVE-2019-16884, CVE-2019-19921, CVE-2021-30465).
+"""
+
+from struct import unpack_from
+
+from minirunc.base.errors import Error
+from minirunc.config.mounts import Mount
+from minirunc.kernel import inroot
+from minirunc.kernel.constants import (
+    AT_EMPTY_PATH,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_PATH,
+    PROC_SUPER_MAGIC,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_SYMLINKS,
+    STATX_BASIC_STATS,
+    STATX_MNT_ID,
+)
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Fd, Out
+
+ENOENT = 2
+DIRECTORY = 0o040000
+KIND = 0o170000
+NOT_A_DIRECTORY = "not a directory: a directory cannot be mounted onto a file, nor a file onto a directory"
+_IN_PROC = frozenset(
+    "/proc/" + name
+    for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo",
+                 "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled")
+)  # fmt: skip
+
+
+class Place:
+    """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
+
+    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "used", "userns")
+
+    def __init__(self, hand: Hand, root: int, bundle: str, cgroup: str, userns: bool) -> None:
+        self.hand = hand
+        self.root = root
+        self.bundle = bundle
+        self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
+        self.userns = userns
+        self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
+        self.late: list[int] = []  # mounts to be made read-only when everything is in place
+
+
+class Target:
+    """A mount's target, opened; `stat` is its struct statx, empty if it had to be made."""
+
+    __slots__ = ("fd", "gid", "made", "mode", "uid")
+
+    def __init__(self, fd: int, stat: bytes = b"") -> None:
+        self.fd = fd
+        self.made = not stat
+        self.uid, self.gid, self.mode = unpack_from("<IIH", stat, 20) if stat else (0, 0, DIRECTORY)
+
+
+class Look:
+    """What a batch finds out of a target, for `refuse` to judge."""
+
+    __slots__ = ("fs", "root", "stat")
+
+    def __init__(self, fd: Fd, place: Place, do: Batch) -> None:
+        self.stat, self.root, self.fs = Out(256), Out(256), Out(120)
+        do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, self.stat))
+        do.statx(place.root, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, self.root)
+        do.tolerate(do.fstatfs(fd, self.fs))
+
+    def refuse(self, mount: Mount, *, procfs: bool) -> None:
+        """Raise Error for the root's own top, and in a procfs, where a mount could forge what others read there.
+
+        `procfs`: what is mounted is one itself, so that it may cover one.
+        """
+        if _identity(self.stat) == _identity(self.root):
+            raise _on_top(mount.destination)
+        if int.from_bytes(self.fs.data[:8], "little") != PROC_SUPER_MAGIC:
+            return
+        in_root = clean(mount.destination)
+        if in_root not in _IN_PROC and (not procfs or in_root.startswith("/proc/")):
+            raise Error(f'"{mount.destination}" cannot be mounted because it is inside /proc')
+
+
+def _identity(stat: Out) -> tuple[int, ...]:
+    """Inode, device and mount."""
+    return unpack_from("<Q", stat.data, 32) + unpack_from("<2IQ", stat.data, 136)
+
+
+def _on_top(destination: str) -> Error:
+    return Error(f'mountpoint "{destination}" is on the top of rootfs')
+
+
+def clean(destination: str) -> str:
+    """The destination from the root, without `.` and `..`; raises Error if that is the root."""
+    parts: list[str] = []
+    for part in destination.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    if not parts:
+        raise _on_top(destination)
+    return "/" + "/".join(parts)
+
+
+def bound(mount: Mount, place: Place, mode: int, procfs: bool) -> Target:
+    """For a bind mount of a file of this st_mode; `procfs` if it is of one."""
+    in_root = clean(mount.destination)
+    if in_root == "/proc" and not procfs:
+        raise _not_proc(mount)
+    target = _open(mount, place, mode & KIND == DIRECTORY, procfs=procfs and in_root == "/proc")
+    if not target.made and (target.mode & KIND == DIRECTORY) != (mode & KIND == DIRECTORY):
+        raise Error(NOT_A_DIRECTORY)
+    return target
+
+
+def existing(mount: Mount, place: Place) -> Target:
+    """For a remount of what stands there."""
+    return _open(mount, place, True, procfs=True)
+
+
+def directory(fs_type: str, mount: Mount, place: Place) -> Target:
+    """For a new mount of a file system."""
+    check(fs_type, mount)
+    if fs_type in ("proc", "sysfs"):
+        return _ordinary_directory(fs_type, mount, place)
+    target = _open(mount, place, True)
+    if not target.made and target.mode & KIND != DIRECTORY:
+        raise Error(NOT_A_DIRECTORY)
+    return target
+
+
+def check(fs_type: str, mount: Mount) -> None:
+    """What the destination's name tells: /proc is for a procfs."""
+    if fs_type != "proc" and clean(mount.destination) == "/proc":
+        raise _not_proc(mount)
+
+
+def usual(fs_type: str, mount: Mount, place: Place, do: Batch) -> Fd:
+    """As `directory`, in a batch, if the destination's parent is there; a negative result sends the caller that way."""
+    in_root = clean(mount.destination)[1:]
+    above, _, last = in_root.rpartition("/")
+    if fs_type not in ("proc", "sysfs"):
+        return inroot.usual_directory(do, place.root, above, last)
+    if not above:
+        do.tolerate(do.mkdirat(place.root, last, 0o755))
+    return do.tolerate(_ordinary(in_root, place, do))
+
+
+def _not_proc(mount: Mount) -> Error:
+    return Error(f'"{mount.destination}" cannot be mounted because it is not of type proc')
+
+
+def _open(mount: Mount, place: Place, is_directory: bool, *, procfs: bool = False) -> Target:
+    in_root = clean(mount.destination)
+    with place.hand.batch() as do:
+        fd = do.tolerate(inroot.openat2(do, place.root, in_root))
+        look = Look(fd, place, do)
+    if int(fd) < 0:
+        make = inroot.directory if is_directory else inroot.file
+        return Target(make(place.hand, place.root, in_root))
+    look.refuse(mount, procfs=procfs)
+    return Target(int(fd), look.stat.data)
+
+
+def _ordinary(in_root: str, place: Place, do: Batch) -> Fd:
+    flags = O_PATH | O_DIRECTORY | O_CLOEXEC
+    return do.openat2(place.root, in_root, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+
+
+def _ordinary_directory(fs_type: str, mount: Mount, place: Place) -> Target:
+    """The target of proc and sysfs: a directory reached by no link, or writes to it could land elsewhere."""
+    in_root = clean(mount.destination)[1:]
+    with place.hand.batch() as do:
+        fd = do.tolerate(_ordinary(in_root, place, do))
+    if int(fd) == -ENOENT:
+        return Target(inroot.directory(place.hand, place.root, in_root))
+    if int(fd) < 0:
+        raise Error(f'filesystem "{fs_type}" must be mounted on ordinary directory')
+    return Target(int(fd))
