@@ -33,8 +33,9 @@ _SIG_DFL = bytes(32)
 _ENTRY = Struct("<8Q").pack
 _MASK = (1 << 64) - 1
 _END = b"\xff" * 8
-_NOSIGNAL, _CMSG_CLOEXEC = 0x4000, 0x40000000  # MSG_*
+_CTRUNC, _NOSIGNAL, _CMSG_CLOEXEC = 0x8, 0x4000, 0x40000000  # MSG_*
 _MAX_ERRNO = 4095
+_DYING_MS = 1000  # a process closes its files a moment before it can be waited for
 
 
 class _Data:
@@ -276,15 +277,15 @@ class Hand:
         message, outs = batch.encode()
         self._send(message)
         try:
-            first, ancillary, _, _ = self.socket.recvmsg(len(message) + 1, 20, _CMSG_CLOEXEC)  # room for one fd
+            first, ancillary, flags, _ = self.socket.recvmsg(len(message) + 1, 20, _CMSG_CLOEXEC)  # room for one fd
         except ConnectionResetError:
-            first, ancillary = b"", []
+            first, ancillary, flags = b"", [], 0
         received = [unpack_from("<i", data)[0] for level, kind, data in ancillary if (level, kind) == (1, 1)]
         try:
             # If sendmsg failed, the answer comes at once.
             self._take(batch, message, outs, self._receive(message) if len(first) == 1 else first)
-            if not received:
-                raise SecurityError("the hand sent no file")
+            if not received or flags & _CTRUNC:
+                raise SecurityError(f"the hand sent {'more than one' if received else 'no'} file")
         except BaseException:
             for stranger in received:
                 posix.close(stranger)
@@ -335,7 +336,7 @@ class Hand:
         if not reply:
             raise self._gone(batch)
         if len(reply) != len(message):
-            raise SecurityError(f"the hand sent {len(reply)} bytes back, not {len(message)}")
+            raise SecurityError(f"the hand's answer has not the {len(message)} bytes of what it was sent")
         batch.decode(reply, outs)
 
     def _gone(self, batch: Batch) -> Error:
@@ -348,7 +349,7 @@ class Hand:
             try:
                 watch = poll()
                 watch.register(pidfd, POLLIN)
-                watch.poll(1000)  # a dying process closes its files a moment before it can be waited for
+                watch.poll(_DYING_MS)
             finally:
                 posix.close(pidfd)
             ended = posix.waitid(posix.P_PID, self.pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)

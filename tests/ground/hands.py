@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 from minirunc.kernel.hand import Hand
 from minirunc.kernel.hand_code import SIZE, elf
@@ -78,9 +79,16 @@ def fds(pid: int | str = "self") -> dict[int, str]:
     return found
 
 
-def python(script: str, *args: object, prefix: tuple[str, ...] = (), **popen: object) -> subprocess.Popen[str]:
+class Python(subprocess.Popen[str]):
+    """A Python program, with pipes."""
+
+    stdin: IO[str]
+    stdout: IO[str]
+
+
+def python(script: str, *args: object, prefix: tuple[str, ...] = (), **popen: Any) -> Python:
     """Start a Python program that can import minirunc; stdin and stdout are pipes."""
-    return subprocess.Popen(
+    return Python(
         [*prefix, sys.executable, "-c", script, *map(str, args)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
