@@ -17,8 +17,8 @@ from minirunc.kernel.constants import (
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
-    MS_SHARED,
     MS_SLAVE,
+    MS_UNBINDABLE,
     O_CLOEXEC,
     O_DIRECTORY,
     O_PATH,
@@ -72,13 +72,16 @@ def prepare(on_host: str, propagation: int, hand: Hand, *, mounted: bool) -> int
         with hand.batch() as do:
             fd = do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_CLOEXEC)
         return int(fd)
-    if propagation & MS_SHARED:
+    if propagation & MS_UNBINDABLE:  # said of the new root when it is in place: till then it is to be bound
+        propagation = propagation & MS_REC | MS_PRIVATE
+    alone = propagation in (MS_SLAVE | MS_REC, MS_PRIVATE | MS_REC)
+    if not alone:
         # pivot_root(2) refuses a root below a shared mount; which mount that is, the kernel knows: ask upwards.
         with hand.batch() as do:
             do.mount(None, "/", None, propagation)
-        _private_parent(on_host, hand)
+        _unshare_parent(on_host, MS_SLAVE if propagation & MS_SLAVE else MS_PRIVATE, hand)
     with hand.batch() as do:
-        if not propagation & MS_SHARED:
+        if alone:
             do.mount(None, "/", None, propagation)
         fd = do.tolerate(do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_CLOEXEC))
         tree = do.tolerate(_attach_onto(fd, do))
@@ -104,11 +107,11 @@ def _attach_onto(fd: Fd, do: Batch) -> Fd:
     return tree
 
 
-def _private_parent(on_host: str, hand: Hand) -> None:
+def _unshare_parent(on_host: str, propagation: int, hand: Hand) -> None:
     path = on_host
     while True:
         with hand.batch() as do:
-            done = do.tolerate(do.mount(None, path or "/", None, MS_PRIVATE))
+            done = do.tolerate(do.mount(None, path or "/", None, propagation))
         if int(done) != -EINVAL or not path:  # EINVAL: not the root of a mount
             return
         path = path.rpartition("/")[0]

@@ -99,6 +99,8 @@ class Birth:
         for line in warnings(self.config):
             log.warning(line)
         _check_terminal(self.config, options)
+        if options.no_pivot:
+            rootfs_propagation.check_no_pivot(self.config.linux.rootfs_propagation)
         if options.listen_fds:
             self.config.process.env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
         self.kinds = namespaces.flags(self.config.linux.namespaces)

@@ -1,5 +1,6 @@
 """linux.devices: device nodes made in the container beside the default ones."""
 
+from posix import access
 from struct import unpack_from
 
 from minirunc.base.errors import ConfigError, SecurityError, SyscallError
@@ -96,7 +97,8 @@ def apply(devices: list[Device], root: int, hand: Hand, *, bind: bool) -> None:
             device.uid,
             device.gid,
         )
-    plain = [node for node in nodes.values() if not bind and node[1].rpartition("/")[0] == "/dev"]
+    bound = [node for node in nodes.values() if bind and node[0] != "p"]
+    plain = [node for node in nodes.values() if node not in bound and node[1].rpartition("/")[0] == "/dev"]
     with hand.batch() as do:
         in_dev = open_dev(root, do)
         checks = [_make(node, in_dev, do) for node in plain]
@@ -104,11 +106,13 @@ def apply(devices: list[Device], root: int, hand: Hand, *, bind: bool) -> None:
         do.tolerate(do.symlinkat("pts/ptmx", in_dev, "ptmx"))
         for name, target in _LINKS:
             do.tolerate(do.symlinkat(target, in_dev, name))
+        if access("/proc/kcore", 0):
+            do.tolerate(do.symlinkat("/proc/kcore", in_dev, "core"))
         do.close(in_dev)
     for node, check in zip(plain, checks, strict=True):
         _verify(node, check, root, hand)
     for node in nodes.values():
-        if bind:
+        if node in bound:
             _bind(node[1], root, hand)
         elif node not in plain:
             parent = inroot.directory(hand, root, node[1].rpartition("/")[0])

@@ -27,6 +27,13 @@ def check(config: "Config") -> None:
         raise ConfigError("linux.rootfsPropagation", f"rootfsPropagation={wanted} is not supported")
 
 
+def check_no_pivot(wanted: str) -> None:
+    """Without pivot_root(2) the host's mounts stay below the root, and private ones would never be let go of."""
+    if wanted in ("private", "rprivate"):
+        why = f"rootfsPropagation of {wanted} is not safe without pivot_root"
+        raise ConfigError("linux.rootfsPropagation", why)
+
+
 def apply(wanted: str, do: Batch) -> None:
     """After pivot_root, which would refuse a shared root: what was asked for is said of the new `/`."""
     flags = FLAGS[wanted]
