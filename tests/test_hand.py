@@ -256,7 +256,7 @@ def test_arguments_from_results_in_one_batch(any_hand: Hand, place: SimpleNamesp
     """As open, seek, map and read do: fd, address, length and offset come from the calls before."""
     (place.path / "long").write_bytes(b"-" * 4096 + b"0123456789")
     with any_hand.batch() as do:
-        directory = do.openat(AT_FDCWD, str(place.path), O_PATH | O_DIRECTORY | O_CLOEXEC)
+        directory = do.openat(AT_FDCWD, str(place.path), O_PATH | O_CLOEXEC)
         fd = do.openat(directory, "long", O_RDONLY | O_CLOEXEC)
         length, begin = do.lseek(fd, 0, os.SEEK_END), do.lseek(fd, 4096, os.SEEK_SET)
         mapped = do.call("mmap", 0, length, 1, MAP_PRIVATE, fd, begin)

@@ -10,7 +10,7 @@ import pytest
 
 from minirunc.base.errors import SyscallError
 from minirunc.kernel import syscalls
-from minirunc.kernel.constants import AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_RDONLY, O_RDWR
+from minirunc.kernel.constants import AT_FDCWD, O_CLOEXEC, O_PATH, O_RDONLY, O_RDWR
 from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.hand_code import BUFFER, SIZE
 from minirunc.kernel.syscalls import Out, Words
@@ -96,7 +96,7 @@ def test_words_hold_numbers_and_pointers(hand: Hand) -> None:
 def test_result_of_an_earlier_batch_is_a_number(any_hand: Hand, place: SimpleNamespace) -> None:
     """Whatever place it had there, also inside a structure."""
     with any_hand.batch() as do:
-        directory = do.openat(AT_FDCWD, str(place.path), O_PATH | O_DIRECTORY | O_CLOEXEC)
+        directory = do.openat(AT_FDCWD, str(place.path), O_PATH | O_CLOEXEC)
         fd = do.openat(directory, "digits", O_RDONLY | O_CLOEXEC)
     with any_hand.batch() as do:
         end = do.lseek(fd, 0, os.SEEK_END)
@@ -117,7 +117,7 @@ def test_text_keeps_bytes_that_are_no_utf8(any_hand: Hand, place: SimpleNamespac
     """A file name is bytes; Python's surrogates stand for those that are not UTF-8."""
     name = os.fsdecode(b"\xff\xfe \xc3\xa4")
     with any_hand.batch() as do:
-        directory = do.openat(AT_FDCWD, str(place.path), O_PATH | O_DIRECTORY | O_CLOEXEC)
+        directory = do.openat(AT_FDCWD, str(place.path), O_PATH | O_CLOEXEC)
         do.mkdirat(directory, name, 0o700)
         do.close(directory)
     assert b"\xff\xfe \xc3\xa4" in os.listdir(os.fsencode(place.path))

@@ -1,4 +1,6 @@
-"""The kernel's numbers under the kernel's names (linux/*.h), as far as Python does not have them."""
+"""The kernel's numbers under the kernel's names (linux/*.h), as far as Python's fast modules lack them."""
+
+import posix
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -6,13 +8,14 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 AT_EACCESS = 0x200
 
-O_PATH = 0o10000000
-O_CLOEXEC = 0o2000000
-O_DIRECTORY = 0o200000
-O_NOFOLLOW = 0o400000
+# Some are other numbers on aarch64.
+O_PATH = posix.O_PATH
+O_CLOEXEC = posix.O_CLOEXEC
+O_DIRECTORY = posix.O_DIRECTORY
+O_NOFOLLOW = posix.O_NOFOLLOW
 O_RDONLY = 0
 O_RDWR = 2
-O_NONBLOCK = 0o4000
+O_NONBLOCK = posix.O_NONBLOCK
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02

@@ -17,18 +17,18 @@ _NUMBERS = {
     "exit_group": (231, 94), "faccessat2": (439, 439), "fchdir": (81, 50), "fchmod": (91, 52),
     "fchmodat": (268, 53), "fchown": (93, 55), "fchownat": (260, 54), "fcntl": (72, 25), "fsconfig": (431, 431),
     "fsmount": (432, 432), "fsopen": (430, 430), "fstatfs": (138, 44), "getcwd": (79, 17), "getpid": (39, 172),
-    "ioctl": (16, 29), "ioprio_set": (251, 30), "keyctl": (250, 219), "linkat": (265, 37), "lseek": (8, 62),
+    "ioctl": (16, 29), "ioprio_set": (251, 30), "keyctl": (250, 219), "lseek": (8, 62),
     "memfd_create": (319, 279), "mkdirat": (258, 34), "mknodat": (259, 33), "mmap": (9, 222), "mount": (165, 40),
     "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428), "openat": (257, 56),
     "openat2": (437, 437), "personality": (135, 92), "pidfd_open": (434, 434), "pivot_root": (155, 41),
-    "prctl": (157, 167), "prlimit64": (302, 261), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
+    "prctl": (157, 167), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
     "rt_sigaction": (13, 134),
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "sendmsg": (46, 211),
     "setdomainname": (171, 162), "setfsgid": (123, 152), "setfsuid": (122, 151), "setgroups": (116, 159),
     "sethostname": (170, 161), "setns": (308, 268),
     "setresgid": (119, 149), "setresuid": (117, 147), "setsid": (112, 157), "signalfd4": (289, 74),
-    "socket": (41, 198), "statfs": (137, 43), "statx": (332, 291), "symlinkat": (266, 36), "umask": (95, 166),
-    "umount2": (166, 39), "unlinkat": (263, 35), "unshare": (272, 97), "wait4": (61, 260), "write": (1, 64),
+    "socket": (41, 198), "statx": (332, 291), "symlinkat": (266, 36), "umask": (95, 166),
+    "umount2": (166, 39), "unlinkat": (263, 35), "unshare": (272, 97), "write": (1, 64),
 }  # fmt: skip
 
 _GENERIC = uname().machine != "x86_64"
@@ -401,20 +401,20 @@ class Local(Calls):
 
     def call(self, name: str, *args: Arg) -> int:
         """Execute here; raises SyscallError."""
-        keep: list[bytearray] = []
+        keep: list[tuple[Arg, bytearray]] = []
         values = [self._value(arg, keep) for arg in args]
         result: int = self._syscall(number(name), *values, *(0,) * (6 - len(values)))
         errno = self._errno() if result < 0 else 0
-        for arg, value in zip(args, values, strict=True):
+        for arg, room in keep:
             if isinstance(arg, Out):
-                arg.data = next(bytes(room) for room in keep if self._pointer(room) == value)
+                arg.data = bytes(room)
         if trace.sink:
             trace.report("outside", name, args, -errno if errno else result)
         if errno:
             raise failure(name, args, errno)
         return result
 
-    def _value(self, arg: Arg, keep: list[bytearray]) -> int:
+    def _value(self, arg: Arg, keep: "list[tuple[Arg, bytearray]]") -> int:
         if arg is None:
             return 0
         if isinstance(arg, int):
@@ -426,7 +426,7 @@ class Local(Calls):
         if isinstance(arg, Words):
             arg = b"".join((self._value(item, keep) & (1 << 64) - 1).to_bytes(8, "little") for item in arg.items)
         room = bytearray(arg.size) if isinstance(arg, Out) else bytearray(arg + b"\0")
-        keep.append(room)
+        keep.append((arg, room))
         return self._pointer(room)
 
 
