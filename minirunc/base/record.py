@@ -266,8 +266,13 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
             setattr(self, field, default)
         fields = cls.fields
         for name, item in value.items():
+            if item is None:
+                continue
             entry = fields.get(name)
-            if entry is None or item is None:
+            if entry is None:
+                renamed = cls._renamed(value)
+                if renamed is not value:
+                    return cls.from_json(renamed)
                 continue
             if type(item) is entry[1]:
                 setattr(self, entry[0], item)
@@ -283,6 +288,14 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
         if cls._fresh:
             self._fill(value)
         return self
+
+    @classmethod
+    def _renamed(cls, value: "dict[str, Any]") -> "dict[str, Any]":
+        """The members under their own names, where only the case of a letter differs: Go's JSON takes them so."""
+        folded = {name.lower(): name for name in cls.fields}
+        names = {name: folded.get(name.lower(), name) for name in value if name not in cls.fields}
+        names = {name: own for name, own in names.items() if own != name and own not in value}
+        return {names.get(name, name): item for name, item in value.items()} if names else value
 
     def _fill(self, present: "dict[str, Any]") -> None:
         """Give each member that is not present its own list, dict or empty record."""

@@ -4,9 +4,9 @@ import posix
 import sys
 
 from minirunc.base import jsontext, seams
-from minirunc.base.errors import Error, StateError
+from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
-from minirunc.container.status import STOPPED, open_cgroup, status
+from minirunc.container.status import open_cgroup
 from minirunc.container.store import Store
 from minirunc.kernel import cgroupfs
 
@@ -17,12 +17,13 @@ def ps(settings: Settings, container_id: str, *options: str, format: str) -> int
         raise Error(f"invalid format option: {format}")
     store = Store(settings.root, container_id)
     state = store.load()
-    if status(store, state) == STOPPED:
-        raise StateError(f"container not running: {store.id}")
-    cgroup = open_cgroup(state)
+    pids: list[int] = []
     try:
+        cgroup = open_cgroup(state)
+    except FileNotFoundError:  # it has stopped, and somebody removed its cgroup
+        pass
+    else:
         pids = sorted(cgroupfs.processes(cgroup))
-    finally:
         posix.close(cgroup)
     if format == "json":
         sys.stdout.write(jsontext.dumps(pids))

@@ -162,10 +162,11 @@ class Birth:
             log.debug("child process in init(): the hand is inside")
             place = self._mount()
             self._hooks_before_pivot()
-            self._change_root(place)
+            self._change_root()
             sysctl.apply(config.linux.sysctl, self.root, hand)
             if config.process.terminal:
                 self.master = console.make(hand, self.root, config.process, dev_console=bool(self._mounts_own()))
+            self._make_read_only(place)
             self.program = launch.prepare(hand, self.root, config.process)
             self._last_attributes()
         except SyscallError as error:
@@ -188,7 +189,8 @@ class Birth:
         self.root = root.prepare(self.state.rootfs, propagation, hand, mounted=own)
         root_directory, _ = cgroupfs.mount_point()
         userns = bool(self.kinds & CLONE_NEWUSER)
-        place = target.Place(hand, self.root, self.options.bundle, root_directory + self.state.cgroup, userns)
+        cgroup = root_directory + self.state.cgroup
+        place = target.Place(hand, self.root, self.options.bundle, self.state.rootfs, cgroup, userns)
         attach.apply(config.mounts, place)
         if own:
             if not attach.is_bound(config.mounts, "/dev"):
@@ -207,7 +209,8 @@ class Birth:
         if listed.create_container:
             text = hooks.state_text(self.state, CREATING, self.pid_inside())
             kinds = self.config.linux.namespaces
-            enter.run_hooks("createContainer", listed.create_container, text, self.hand.pid, kinds, None)
+            wanted = listed.create_container
+            enter.run_hooks("createContainer", wanted, text, self.hand.pid, kinds, None, self.state.rootfs)
 
     def pid_inside(self) -> int:
         """The process's pid as its own pid namespace counts it."""
@@ -215,16 +218,21 @@ class Birth:
             pid = do.getpid()
         return int(pid)
 
-    def _change_root(self, place: target.Place) -> None:
+    def _change_root(self) -> None:
         hand = self.hand
         if not self._mounts_own():
             root.change(self.root, hand)
-            return
-        if self.options.no_pivot:
+        elif self.options.no_pivot:
             root.move(self.root, self.state.rootfs, hand)
-        with hand.batch() as do:
-            if not self.options.no_pivot:
+        else:
+            with hand.batch() as do:
                 root.pivot(self.root, do)
+
+    def _make_read_only(self, place: target.Place) -> None:
+        """Last of all that is done to the file system."""
+        if not self._mounts_own():
+            return
+        with self.hand.batch() as do:
             rootfs_propagation.apply(self.config.linux.rootfs_propagation, do)
             attach.finish(place, do)
             root.finish(self.config.root, self.root, do)

@@ -179,8 +179,9 @@ def run_hooks(
     pid: int,
     namespaces: list[Namespace],
     default_env: list[str] | None,
+    directory: str = "/",
 ) -> None:
-    """Run them in the namespaces of the container's process `pid`; raises Error for the first that fails."""
+    """Run them in `directory` in the namespaces of the container's process `pid`; raises Error for one that fails."""
     for index, hook in enumerate(listed):
         given = hooks.streams(text)
         hand = Hand()
@@ -194,6 +195,7 @@ def run_hooks(
                 for number, fd in enumerate(inside):
                     do.dup3(fd, number)
                 do.close_range(hand.control + 1)
+                do.chdir(directory)
             last = hand.batch()
             last.execve(hook.path, _vector(hook.args or [hook.path]), _vector(variables))
             hand.become(last)

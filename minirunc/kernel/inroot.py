@@ -4,7 +4,7 @@ The tree belongs to an attacker who may change it meanwhile (CVE-2021-30465, CVE
 fd, directories are made below a verified parent, and EAGAIN (a rename raced with the walk) is retried a bounded time.
 """
 
-from minirunc.base.errors import SecurityError, SyscallError
+from minirunc.base.errors import SyscallError
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     O_CLOEXEC,
@@ -18,7 +18,7 @@ from minirunc.kernel.constants import (
 from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out
 
-ENOENT, EAGAIN, EEXIST, ENOTDIR, ELOOP = 2, 11, 17, 20, 40
+ENOENT, EAGAIN, EEXIST, ENOTDIR, EINVAL, ELOOP = 2, 11, 17, 20, 22, 40
 _RETRIES = 128
 _LINKS = 40  # as the kernel's own limit on links in a path
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -74,7 +74,7 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
             found = usual_directory(do, root, above, last, mode)
         if int(found) >= 0:
             return int(found)
-    fd = find(hand, root, in_root)
+    fd = find(hand, root, in_root, O_PATH | O_DIRECTORY)
     if fd != -ENOENT:
         if fd < 0:
             raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -fd)
@@ -86,7 +86,7 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
     while parts:
         name = parts.pop(0)
         below = f"{here}/{name}"
-        fd = find(hand, root, below)
+        fd = find(hand, root, below, O_PATH | O_DIRECTORY)
         if fd == -ENOENT and name != "..":
             with hand.batch() as do:
                 made = do.tolerate(do.mkdirat(parent, name, mode))
@@ -95,7 +95,9 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
                 if links > _LINKS:
                     raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', ELOOP)
                 target = readlink(hand, parent, name)
-                if target.startswith("/"):
+                if target is None:
+                    target = name
+                elif target.startswith("/"):
                     here = "."
                     _close(hand, parent)
                     parent = open_path(hand, root, here, O_PATH | O_DIRECTORY)
@@ -111,11 +113,15 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
     return parent
 
 
-def readlink(hand: Hand, parent: int, name: str) -> str:
-    """The text of the link `name` right below `parent`."""
+def readlink(hand: Hand, parent: int, name: str) -> str | None:
+    """The text of the link `name` right below `parent`; None if it is none, as another birth made it or took it away."""
     room = Out(4096)
     with hand.batch() as do:
-        do.readlinkat(parent, name, room)
+        length = do.tolerate(do.readlinkat(parent, name, room))
+    if int(length) in (-EINVAL, -ENOENT):
+        return None
+    if int(length) < 0:
+        raise SyscallError("readlinkat", f'parent, "{name}"', -int(length))
     return room.text().decode("utf-8", "surrogateescape")
 
 
@@ -136,9 +142,10 @@ def file(hand: Hand, root: int, in_root: str, mode: int = 0o644) -> int:
         else:
             links += 1
             if links > _LINKS:
-                raise SecurityError(f"{in_root}: cannot be made below the root file system: too many links")
+                raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', ELOOP)
             target = readlink(hand, parent, name)
-            in_root = target if target.startswith("/") else f"{above}/{target}"
+            if target is not None:
+                in_root = target if target.startswith("/") else f"{above}/{target}"
         _close(hand, parent)
     if fd < 0:
         raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -fd)

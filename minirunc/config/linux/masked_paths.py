@@ -50,7 +50,7 @@ def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
     with hand.batch() as do:
         null = do.openat(AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC)  # the host's: before pivot_root
         do.statx(null, "", AT_EMPTY_PATH, STATX_BASIC_STATS, null_room)
-        for in_root in masked_paths:
+        for in_root in dict.fromkeys(masked_paths):  # a path given twice is covered once
             room = Out(256)
             target = do.tolerate(inroot.openat2(do, root, in_root))
             do.tolerate(do.statx(target, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))

@@ -67,6 +67,7 @@ _ATTRIBUTES = (
     (MS_NOATIME, MOUNT_ATTR_NOATIME),
     (MS_STRICTATIME, MOUNT_ATTR_STRICTATIME),
 )
+_CLEARABLE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW
 # Of the superblock, so a file system shared with others (kernfs) must not get them.
 _SUPERBLOCK = ((MS_RDONLY, "ro"), (MS_SYNCHRONOUS, "sync"), (MS_DIRSYNC, "dirsync"), (MS_LAZYTIME, "lazytime"),
                (MS_MANDLOCK, "mand"))  # fmt: skip
@@ -78,6 +79,8 @@ def apply(mounts: list[Mount], place: Place) -> None:
     """Mount them in order."""
     for index, mount in enumerate(mounts):
         options = parse_options(mount.options)
+        if mount.destination.startswith(place.rootfs + "/"):  # some name it as the host sees it, and runc knows
+            mount.destination = mount.destination.removeprefix(place.rootfs)
         try:
             if options.remount:
                 _remount(mount, options, place)
@@ -144,15 +147,27 @@ def _bind(mount: Mount, options: Options, place: Place) -> None:
     tree, mode = _source_tree(source, options, place)
     onto_proc = target.clean(mount.destination) == "/proc"
     onto = target.bound(mount, place, mode, procfs=onto_proc and _is_procfs(tree, place))
-    chosen = attributes(options.flags)
-    cleared = attributes(options.cleared) & ~MOUNT_ATTR__ATIME
-    if (options.flags | options.cleared) & (MS_NOATIME | MS_RELATIME | MS_STRICTATIME):
-        cleared |= MOUNT_ATTR__ATIME
-    if chosen or cleared:
-        with place.hand.batch() as do:
-            do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, cleared, 0, 0))
+    if options.flags & ~(MS_BIND | MS_REC) or options.cleared:
+        _set_flags(tree, options, place)
     _attach(tree, onto, options, place)
     place.used.append(tree)
+
+
+def _set_flags(tree: int, options: Options, place: Place) -> None:
+    """As MS_REMOUNT|MS_BIND has it: flags that are not named go, but for atime's, of which only a new one counts.
+
+    In a user namespace those of the source that are locked stay, unless a word clears them (mount_setattr(2) EPERM).
+    """
+    chosen = attributes(options.flags)
+    atime = MOUNT_ATTR__ATIME if options.flags & (MS_NOATIME | MS_RELATIME | MS_STRICTATIME) else 0
+    with place.hand.batch() as do:
+        done = do.tolerate(do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, _CLEARABLE | atime, 0, 0)))
+    if int(done) == -EPERM:
+        named = attributes(options.cleared) & _CLEARABLE | MOUNT_ATTR_NOSYMFOLLOW | atime
+        with place.hand.batch() as do:
+            do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, named, 0, 0))
+    elif int(done) < 0:
+        raise SyscallError("mount_setattr", f"{chosen:#x}, {_CLEARABLE | atime:#x}", -int(done))
 
 
 def _source_tree(source: str, options: Options, place: Place) -> tuple[int, int]:

@@ -37,12 +37,13 @@ _IN_PROC = frozenset(
 class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
-    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "used", "userns")
+    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "rootfs", "used", "userns")
 
-    def __init__(self, hand: Hand, root: int, bundle: str, cgroup: str, userns: bool) -> None:
+    def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
         self.hand = hand
         self.root = root
         self.bundle = bundle
+        self.rootfs = rootfs  # the root as the host sees it
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
         self.userns = userns
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
