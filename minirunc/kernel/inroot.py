@@ -95,9 +95,7 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
                 if links > _LINKS:
                     raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', ELOOP)
                 target = readlink(hand, parent, name)
-                if target is None:
-                    target = name
-                elif target.startswith("/"):
+                if target.startswith("/"):
                     here = "."
                     _close(hand, parent)
                     parent = open_path(hand, root, here, O_PATH | O_DIRECTORY)
@@ -113,13 +111,13 @@ def directory(hand: Hand, root: int, in_root: str, mode: int = 0o755) -> int:
     return parent
 
 
-def readlink(hand: Hand, parent: int, name: str) -> str | None:
-    """The text of the link `name` right below `parent`; None if it is none, as another birth made it or took it away."""
+def readlink(hand: Hand, parent: int, name: str) -> str:
+    """The text of the link `name` right below `parent`; `name` if it is none (any more): another birth changed it."""
     room = Out(4096)
     with hand.batch() as do:
         length = do.tolerate(do.readlinkat(parent, name, room))
     if int(length) in (-EINVAL, -ENOENT):
-        return None
+        return name
     if int(length) < 0:
         raise SyscallError("readlinkat", f'parent, "{name}"', -int(length))
     return room.text().decode("utf-8", "surrogateescape")
@@ -144,8 +142,7 @@ def file(hand: Hand, root: int, in_root: str, mode: int = 0o644) -> int:
             if links > _LINKS:
                 raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', ELOOP)
             target = readlink(hand, parent, name)
-            if target is not None:
-                in_root = target if target.startswith("/") else f"{above}/{target}"
+            in_root = target if target.startswith("/") else f"{above}/{target}"
         _close(hand, parent)
     if fd < 0:
         raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -fd)

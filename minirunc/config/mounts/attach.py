@@ -159,7 +159,9 @@ def _set_flags(tree: int, options: Options, place: Place) -> None:
     In a user namespace those of the source that are locked stay, unless a word clears them (mount_setattr(2) EPERM).
     """
     chosen = attributes(options.flags)
-    atime = MOUNT_ATTR__ATIME if options.flags & (MS_NOATIME | MS_RELATIME | MS_STRICTATIME) else 0
+    atime = 0
+    if options.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME):
+        atime = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME
     with place.hand.batch() as do:
         done = do.tolerate(do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, _CLEARABLE | atime, 0, 0)))
     if int(done) == -EPERM:
