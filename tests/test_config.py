@@ -191,13 +191,11 @@ def test_odd_strings_where_nobody_reads_them_are_let_be() -> None:
 
 def test_what_is_accepted_though_not_as_asked_gives_warnings() -> None:
     config = loaded({
-        "process.capabilities": {"bounding": ["CAP_KILL", "CAP_X"], "ambient": ["CAP_X", "kill"]},
         "mounts": [{"destination": "/a", "type": "tmpfs"}, {"destination": "b", "type": "tmpfs"}],
         "linux.personality": {"domain": "LINUX32", "flags": ["A", "B"]},
         "linux.resources.memory": {"kernel": 1},
     })  # fmt: skip
     assert warnings(config) == [
-        "ignoring unknown or unavailable capabilities: [CAP_X kill]",
         (
             "mount destination b is not absolute."
             " Support for non-absolute mount destinations will be removed in a future release."

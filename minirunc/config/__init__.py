@@ -142,9 +142,9 @@ def check(config: Config) -> None:
 
 def warnings(config: Config) -> list[str]:
     """What is accepted though it will not be as asked, in words for the log."""
-    from minirunc.config import linux, mounts, process
+    from minirunc.config import linux, mounts
 
-    return process.warnings(config.process) + mounts.warnings(config) + linux.warnings(config)
+    return mounts.warnings(config) + linux.warnings(config)
 
 
 def check_present(record: Record, package: str, names: tuple[str, ...], subject: Record) -> None:

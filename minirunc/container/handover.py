@@ -5,6 +5,7 @@ from struct import pack
 
 from minirunc.base.errors import Error
 
+EBADF = 9
 _SUN_PATH = 107  # bytes a socket's path may have
 
 
@@ -58,15 +59,19 @@ def check_preserved(count: int) -> None:
     """Each fd from 3 on that the process is to keep must be open."""
     for number in range(count):
         try:
-            posix.fstat(3 + number)
+            # What came with the execve of this program cannot be close-on-exec: such a file is our own.
+            if not posix.get_inheritable(3 + number):
+                raise OSError(EBADF, "")
         except OSError as error:
             why = posix.strerror(error.errno or 0).lower()
             raise Error(f"unable to stat preserved-fd {number} (of {count}): {why}") from None
 
 
 def listen_fds() -> int:
-    """How many sockets the caller activated (sd_listen_fds(3)); they come first, from 3 on."""
+    """How many sockets the caller activated, if for this process (sd_listen_fds(3)); they come first, from 3 on."""
     try:
+        if int(posix.environ.get(b"LISTEN_PID", b"0")) != posix.getpid():
+            return 0
         return max(0, int(posix.environ.get(b"LISTEN_FDS", b"0")))
     except ValueError:
         return 0

@@ -7,9 +7,10 @@ Dropped last, because who has fewer capabilities than an attacker inside could b
 """
 
 import posix
-from struct import unpack_from
+from struct import pack, unpack_from
 
-from minirunc.base.errors import Error, SecurityError
+from minirunc.base import log
+from minirunc.base.errors import Error, SecurityError, SyscallError
 from minirunc.config.process import (
     Process,
     capabilities,
@@ -44,12 +45,13 @@ _PAGE = 4096
 class Program:
     """What is to be executed, and with which rights: the outcome of prepare."""
 
-    __slots__ = ("argv", "available", "env", "path")
+    __slots__ = ("argv", "available", "env", "envp", "path")
 
-    def __init__(self, path: str, argv: list[str], env: list[str], available: int) -> None:
+    def __init__(self, path: str, argv: Words | int, env: list[str], envp: Words | int, available: int) -> None:
         self.path = path
-        self.argv = argv
+        self.argv = argv  # as execve(2) takes it
         self.env = env
+        self.envp = envp
         self.available = available  # permitted capabilities of the hand, a bit each
 
 
@@ -74,11 +76,14 @@ def prepare(hand: Hand, root: int, process: Process) -> Program:
     variables = env.complete(process.env, home)
     late = not cwd.apply(process.cwd, int(entered), hand, root)
     available = capabilities.held_mask(held)
+    for line in capabilities.warnings(process.capabilities, available):
+        log.warning(line)
     path = _try_as_user(hand, process, variables, available, late, streams)
+    argv, envp = _arguments(hand, process.args, variables)
     scheduler.apply(process.scheduler, hand)
     io_priority.apply(process.io_priority, hand)
-    rlimits.apply(process.rlimits, hand.pid)
-    return Program(path, process.args, variables, available)
+    rlimits.apply(process.rlimits, hand.pid)  # last: they bind the hand, too
+    return Program(path, argv, variables, envp, available)
 
 
 def _own_streams(rooms: list[Out], uid: int, do: Batch) -> None:
@@ -104,20 +109,28 @@ def _try_as_user(
     room = Out(4096)
     effective = capabilities.effective(process.capabilities) & held
     looks: list[tuple[str, Out, Fd, Fd]] = []
-    with hand.batch() as do:
-        _own_streams(streams, process.user.uid, do)
-        user.assume(process.user, do)
-        capabilities.set_effective(do, effective, held)
-        if enter_late:
-            do.chdir(process.cwd)
-        do.getcwd(room)
-        for path in _candidates(process.args[0], variables):
-            out = Out(256)
-            found = do.tolerate(do.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, out))
-            looks.append((path, out, found, do.tolerate(do.faccessat2(AT_FDCWD, path, 1, AT_EACCESS))))
-        user.give_back(do)
-        capabilities.set_effective(do, held, held)
-        do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # changed ids make it what fs.suid_dumpable says
+    entered: Fd = 0
+    try:
+        with hand.batch() as do:
+            _own_streams(streams, process.user.uid, do)
+            user.assume(process.user, do)
+            capabilities.set_effective(do, effective, held)
+            if enter_late:
+                entered = do.tolerate(do.chdir(process.cwd))
+            do.getcwd(room)
+            for path in _candidates(process.args[0], variables):
+                out = Out(256)
+                found = do.tolerate(do.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, out))
+                looks.append((path, out, found, do.tolerate(do.faccessat2(AT_FDCWD, path, 1, AT_EACCESS))))
+            user.give_back(do)
+            capabilities.set_effective(do, held, held)
+            do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # changed ids make it what fs.suid_dumpable says
+    except SyscallError as error:
+        if error.call.startswith("set"):
+            error.add_note("unable to setup user")
+        raise
+    if int(entered) < 0:
+        raise cwd.failed(process.cwd, -int(entered))
     if not room.text().startswith(b"/"):
         raise SecurityError(
             "current working directory is outside of container mount namespace root"
@@ -146,7 +159,6 @@ def _choose(program: str, looks: "list[tuple[str, Out, Fd, Fd]]") -> str:
 
 def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, keep: int) -> None:
     """Send the last batch: wait for the byte of `start`, drop, close all but the streams and `keep` fds, execve."""
-    path, argv, envp = _arguments(hand, program)
     do = hand.batch()
     if wait_on is not None:
         # Nothing is held while it waits but the streams and what it waits on (CVE-2024-21626).
@@ -159,27 +171,28 @@ def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, 
     if process.no_new_privileges:
         do.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     do.close_range(3 + keep)  # the control socket too: what goes wrong now the hand says itself
-    do.tolerate(do.execve(path, argv, envp))
-    _say_why(do, program.argv[0])
+    do.tolerate(do.execve(program.path, program.argv, program.envp))
+    _say_why(do, process.args[0])
     hand.finish(do)
 
 
-def _arguments(hand: Hand, program: Program) -> tuple[str | bytes, Words, Words]:
-    argv = [text.encode("utf-8", "surrogateescape") for text in program.argv]
-    envp = [text.encode("utf-8", "surrogateescape") for text in program.env]
+def _arguments(hand: Hand, args: list[str], variables: list[str]) -> tuple[Words | int, Words | int]:
+    """argv and envp for the last batch; where they do not fit it, the addresses of both in the hand's memory."""
+    argv = [text.encode("utf-8", "surrogateescape") for text in args]
+    envp = [text.encode("utf-8", "surrogateescape") for text in variables]
     if sum(map(len, argv)) + sum(map(len, envp)) + 16 * (len(argv) + len(envp)) < SIZE // 2:
-        return program.path, Words(*argv, 0), Words(*envp, 0)
-    return program.path, _loaded(hand, argv), _loaded(hand, envp)
+        return Words(*argv, 0), Words(*envp, 0)
+    return _loaded(hand, argv), _loaded(hand, envp)
 
 
-def _loaded(hand: Hand, strings: list[bytes]) -> Words:
-    """The strings put into memory of their own, beyond what a batch holds."""
+def _loaded(hand: Hand, strings: list[bytes]) -> int:
+    """The strings and the pointers to them put into memory of their own."""
     address = hand.load(b"\0".join(strings) + b"\0")
     pointers: list[int] = []
     for text in strings:
         pointers.append(address)
         address += len(text) + 1
-    return Words(*pointers, 0)
+    return hand.load(pack(f"<{len(pointers) + 1}Q", *pointers, 0))
 
 
 def _say_why(do: Batch, name: str) -> None:

@@ -128,7 +128,7 @@ class Calls:
         """dup3(2)."""
         return self.call("dup3", old, new, flags)
 
-    def execve(self, path: str | bytes, argv: Words, envp: Words) -> Fd:
+    def execve(self, path: str | bytes, argv: Words | int, envp: Words | int) -> Fd:
         """execve(2)."""
         return self.call("execve", path, argv, envp)
 

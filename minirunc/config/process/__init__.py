@@ -40,14 +40,7 @@ def check(process: Process) -> None:
     cwd.check(process)
     args.check(process)
     fields = (
-        "env", "user", "rlimits", "oom_score_adj", "scheduler", "io_priority", "exec_cpu_affinity",
+        "env", "user", "capabilities", "rlimits", "oom_score_adj", "scheduler", "io_priority", "exec_cpu_affinity",
         "apparmor_profile", "selinux_label",
     )  # fmt: skip
     check_present(process, __name__, fields, process)
-
-
-def warnings(process: Process) -> list[str]:
-    """What is accepted though it will not be as asked, in words for the log."""
-    from minirunc.config.process import capabilities
-
-    return capabilities.warnings(process)

@@ -2,6 +2,7 @@
 
 from struct import pack, unpack_from
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
 from minirunc.kernel.constants import (
     PR_CAP_AMBIENT,
@@ -46,15 +47,36 @@ def mask(names: list[str]) -> int:
     return bits
 
 
-def unknown(capabilities: Capabilities) -> list[str]:
-    """The names that are no capability, sorted."""
-    every = [name for field in Capabilities.fields for name in getattr(capabilities, field)]
-    return sorted({name for name in every if name not in NAMES})
+def check(process: "Process") -> None:
+    """What capset(2) would refuse by a bare EPERM when nobody listens any more."""
+    sets = process.capabilities
+    if sets is None:
+        return
+    for name, within in (("effective", "permitted"), ("inheritable", "bounding")):
+        beyond = mask(getattr(sets, name)) & ~mask(getattr(sets, within))
+        if beyond:
+            why = f"{_lowest(beyond)} is not in the {within} set"
+            raise ConfigError(f"process.capabilities.{name}", why)
 
 
-def warnings(process: "Process") -> list[str]:
-    names = unknown(process.capabilities) if process.capabilities is not None else []
-    return [f"ignoring unknown or unavailable capabilities: [{' '.join(names)}]"] if names else []
+def _lowest(bits: int) -> str:
+    return NAMES[(bits & -bits).bit_length() - 1]
+
+
+def warnings(capabilities: Capabilities | None, available: int) -> list[str]:
+    """What is left out, in runc's words: names that are none, what the runtime lacks, what cannot be raised."""
+    if capabilities is None:
+        return []
+    every = {name for field in Capabilities.fields for name in getattr(capabilities, field)}
+    names = sorted(name for name in every if not mask([name]) & available)
+    lines = [f"ignoring unknown or unavailable capabilities: [{' '.join(names)}]"] if names else []
+    lost = [name for name in capabilities.ambient if mask([name]) & available & ~_raisable(capabilities)]
+    return lines + [f"can't raise ambient capability {name}: operation not permitted" for name in lost]
+
+
+def _raisable(capabilities: Capabilities) -> int:
+    """What PR_CAP_AMBIENT_RAISE takes."""
+    return mask(capabilities.permitted) & mask(capabilities.inheritable)
 
 
 _HEADER = pack("<II", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
@@ -99,10 +121,10 @@ def apply(capabilities: Capabilities | None, do: Batch, available: int) -> None:
     inheritable = mask(capabilities.inheritable) & available
     do.capset(_HEADER, _data(mask(capabilities.effective) & permitted, permitted, inheritable))
     do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    ambient = mask(capabilities.ambient)
+    ambient = mask(capabilities.ambient) & _raisable(capabilities) & available
     for number in range(64):
         if ambient >> number & 1:
-            do.tolerate(do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0))
+            do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)
 
 
 def _data(effective: int, permitted: int, inheritable: int) -> bytes:

@@ -35,5 +35,10 @@ def apply(cwd: str, entered: int, hand: Hand, root: int) -> bool:
     if entered in (-EPERM, -EACCES):
         return False
     if entered < 0:
-        raise Error(f'chdir to cwd ("{cwd}") set in config.json failed: {strerror(-entered).lower()}')
+        raise failed(cwd, -entered)
     return True
+
+
+def failed(cwd: str, errno: int) -> Error:
+    """The error, in runc's words."""
+    return Error(f'chdir to cwd ("{cwd}") set in config.json failed: {strerror(errno).lower()}')
