@@ -2,19 +2,25 @@
 
 import posix
 
-from minirunc.base.errors import Error, StateError
+from minirunc.base import log
+from minirunc.base.errors import ConfigError, Error, StateError
 from minirunc.base.settings import Settings
 from minirunc.config import load_process
 from minirunc.config import process as process_checks
 from minirunc.config.process import Process
 from minirunc.config.process.capabilities import Capabilities
 from minirunc.container import enter, foreground, handover, life
-from minirunc.container.status import PAUSED, STOPPED, status
+from minirunc.container.status import CREATING, PAUSED, STOPPED, status
 from minirunc.container.store import Store
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
+_NO_ID = 2**32 - 1  # setuid(2) and its kin take it for "leave as it is"
+# where a wrong value stands, and the option that brought it there
+_OPTIONS = {
+    "process.cwd": "--cwd",
+    "process.env": "--env",
+    "process.apparmorProfile": "--apparmor",
+    "process.selinuxLabel": "--process-label",
+}
 
 
 def exec_(
@@ -47,17 +53,19 @@ def exec_(
         raise StateError("cannot exec in a stopped container")
     if now == PAUSED and not ignore_paused:
         raise StateError("cannot exec in a paused container (use --ignore-paused to override)")
+    if now == CREATING:
+        raise StateError("cannot exec in a container that is being created")
     config = life.config_of(store)
     if process:
         wanted = load_process(_read(process), process)
         if tty:
             wanted.terminal = True
+        _complete(wanted, config.process)
     else:
         wanted = config.process
         wanted.console_size = None
         wanted.terminal = tty
         wanted.args = list(command)
-        wanted.user.umask = wanted.user.umask
         if not command:
             raise Error("exec args cannot be empty")
         _override(wanted, cwd, env, user, additional_gids)
@@ -66,7 +74,9 @@ def exec_(
         if no_new_privs is not None:
             wanted.no_new_privileges = no_new_privs
         _add_capabilities(wanted, cap)
-        process_checks.check(wanted)
+        _check(wanted)
+    for line in process_checks.warnings(wanted):
+        log.warning(line)
     _check_terminal(wanted, detach, console_socket)
     handover.check_preserved(preserve_fds)
     options = enter.Options(
@@ -94,6 +104,30 @@ def _read(path: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def _complete(process: Process, containers: Process) -> None:
+    """What a process file leaves out is as in the container's own process (as runc has it)."""
+    process.capabilities = process.capabilities or containers.capabilities
+    process.rlimits = process.rlimits or containers.rlimits
+    process.io_priority = process.io_priority or containers.io_priority
+    process.scheduler = process.scheduler or containers.scheduler
+    process.exec_cpu_affinity = process.exec_cpu_affinity or containers.exec_cpu_affinity
+    process.apparmor_profile = process.apparmor_profile or containers.apparmor_profile
+    process.selinux_label = process.selinux_label or containers.selinux_label
+    if process.user.umask is None:
+        process.user.umask = containers.user.umask
+
+
+def _check(process: Process) -> None:
+    """config.json passed at birth: what is wrong now was said by an option."""
+    try:
+        process_checks.check(process)
+    except ConfigError as wrong:
+        option = _OPTIONS.get(wrong.where.partition("[")[0])
+        if option:
+            wrong.message = f"{option}: {wrong.why}"
+        raise
+
+
 def _override(process: Process, cwd: str, env: list[str], user: str, additional_gids: list[int]) -> None:
     if cwd:
         process.cwd = cwd
@@ -103,13 +137,16 @@ def _override(process: Process, cwd: str, env: list[str], user: str, additional_
         process.user.uid = _number("uid", uid)
         if colon:
             process.user.gid = _number("gid", gid)
+    for group in additional_gids:
+        if not 0 <= group < _NO_ID:
+            raise Error(f"additional-gids must be a positive number {group}")
     process.user.additional_gids = process.user.additional_gids + additional_gids
 
 
 def _number(what: str, text: str) -> int:
     """Digits only, and an id that exists (CVE-2026-30892)."""
-    if not (text.isascii() and text.isdigit() and int(text) < 2**32 - 1):
-        raise Error(f"bad {what}: parsing {text!r}: expected a number from 0 to {2**32 - 2}")
+    if not (text.isascii() and text.isdigit() and int(text) < _NO_ID):
+        raise Error(f"bad {what}: parsing {text!r}: expected a number from 0 to {_NO_ID - 1}")
     return int(text)
 
 

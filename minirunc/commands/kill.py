@@ -10,7 +10,7 @@ from minirunc.container.store import Store
 
 def kill(settings: Settings, container_id: str, signal: str = "SIGTERM", *, all: bool) -> int:  # noqa: A002
     """See `life.kill`; `all`: a container that has stopped is no error."""
-    life.kill(Store(settings.root, container_id), number(signal), everyone=all)
+    life.kill(Store(settings.root, container_id), number(signal or "SIGTERM"), everyone=all)
     return 0
 
 

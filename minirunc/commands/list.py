@@ -21,12 +21,12 @@ def list_(settings: Settings, *, format: str, quiet: bool) -> int:  # noqa: A002
         try:
             store = Store(settings.root, container_id)
             rows.append(described(store, store.load(), _owner(store.directory)))
-        except Error as error:
+        except (Error, OSError) as error:
             sys.stderr.write(f"load container {container_id}: {error}\n")
     if quiet:
         sys.stdout.write("".join(f"{row['id']}\n" for row in rows))
     elif format == "json":
-        sys.stdout.write(jsontext.dumps(rows) if rows else "null")
+        sys.stdout.write((jsontext.dumps(rows) if rows else "null") + "\n")
     else:
         sys.stdout.write(_table([_COLUMNS, *([str(row[name]) for name in _COLUMNS] for row in rows)]))
     return 0

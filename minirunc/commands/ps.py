@@ -6,8 +6,8 @@ import sys
 from minirunc.base import jsontext, seams
 from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
-from minirunc.container.status import open_cgroup
-from minirunc.container.store import Store
+from minirunc.container.status import STOPPED, open_cgroup, status
+from minirunc.container.store import State, Store
 from minirunc.kernel import cgroupfs
 
 
@@ -16,17 +16,9 @@ def ps(settings: Settings, container_id: str, *options: str, format: str) -> int
     if format not in ("table", "json"):
         raise Error(f"invalid format option: {format}")
     store = Store(settings.root, container_id)
-    state = store.load()
-    pids: list[int] = []
-    try:
-        cgroup = open_cgroup(state)
-    except FileNotFoundError:  # it has stopped, and somebody removed its cgroup
-        pass
-    else:
-        pids = sorted(cgroupfs.processes(cgroup))
-        posix.close(cgroup)
+    pids = _pids(store, store.load())
     if format == "json":
-        sys.stdout.write(jsontext.dumps(pids))
+        sys.stdout.write((jsontext.dumps(pids) if pids else "null") + "\n")
         return 0
     done = seams.subprocess().run(["ps", *(options or ("-ef",))], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -39,3 +31,17 @@ def ps(settings: Settings, container_id: str, *options: str, format: str) -> int
     kept = [line for line in lines if len(line.split()) > column and line.split()[column] in wanted]
     sys.stdout.write("\n".join([header, *kept]) + "\n")
     return 0
+
+
+def _pids(store: Store, state: State) -> list[int]:
+    """Those in the container's cgroup and below; none where it has stopped and the cgroup is gone."""
+    try:
+        cgroup = open_cgroup(state)
+    except FileNotFoundError:
+        if status(store, state) != STOPPED:
+            raise
+        return []
+    try:
+        return sorted(cgroupfs.processes(cgroup))
+    finally:
+        posix.close(cgroup)

@@ -104,6 +104,7 @@ class Birth:
         if options.listen_fds:
             self.config.process.env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
         self.kinds = namespaces.flags(self.config.linux.namespaces)
+        self.store.check_free()  # before the cgroup, which is in use by then, too
         self.state = self._intent()
         self.cgroup = -1
         self.root = -1
@@ -167,7 +168,7 @@ class Birth:
             if config.process.terminal:
                 self.master = console.make(hand, self.root, config.process, dev_console=bool(self._mounts_own()))
             self._make_read_only(place)
-            self.program = launch.prepare(hand, self.root, config.process)
+            self.program = launch.prepare(hand, self.root, config.process, make_cwd=True)
             self._last_attributes()
         except SyscallError as error:
             error.add_note("unable to start container process: error during container init")
@@ -275,6 +276,7 @@ class Birth:
             raise
         self.hand.close()
         posix.close(self.cgroup)
+        self.store.release()
         return self.state
 
     def _start_container_hooks(self) -> None:
@@ -316,10 +318,13 @@ class Birth:
     def _undo_outside(self) -> None:
         if self.cgroup >= 0:
             posix.close(self.cgroup)
-            fs.destroy(self.state.cgroup, self.state.cgroup_made)
-        else:
-            fs.remove_levels(self.state.cgroup_made)
-        self.store.remove()
+        if self.store.is_claimed():  # else `delete --force` was quicker, and somebody else may have the id by now
+            if self.cgroup >= 0:
+                fs.destroy(self.state.cgroup, self.state.cgroup_made)
+            else:
+                fs.remove_levels(self.state.cgroup_made)
+            self.store.remove()
+        self.store.release()
 
 
 def _read_config(bundle: str) -> str:

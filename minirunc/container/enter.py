@@ -144,7 +144,7 @@ class Entry:
         if process.user.umask is not None:
             with hand.batch() as do:
                 do.umask(process.user.umask)
-        self.program = launch.prepare(hand, int(root), process)
+        self.program = launch.prepare(hand, int(root), process, make_cwd=False)
 
     def commit(self, console_socket: str = "", pidfd_socket: str = "", pid_file: str = "") -> None:
         """Hand over what the caller asked for and let the hand become the process; the pid file comes last."""

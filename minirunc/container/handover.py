@@ -42,9 +42,13 @@ def send_pidfd(path: str, payload: bytes, pid: int) -> None:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Bare digits, written aside and renamed: callers read it the moment it is there."""
-    directory, _, name = path.rpartition("/")
-    aside = f"{directory}/.{name}" if directory else f".{name}"
+    directory, slash, name = path.rpartition("/")
+    aside = f"{directory}{slash}.{name}"
     try:
+        try:
+            posix.unlink(aside)  # of one that was killed here
+        except FileNotFoundError:
+            pass
         fd = posix.open(aside, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_SYNC | posix.O_CLOEXEC, 0o666)
         try:
             posix.write(fd, str(pid).encode())

@@ -55,7 +55,7 @@ class Program:
         self.available = available  # permitted capabilities of the hand, a bit each
 
 
-def prepare(hand: Hand, root: int, process: Process) -> Program:
+def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Program:
     """Find and check all the process needs; `root` is the container's root directory as the hand has it open."""
     oom_score_adj.apply(process.oom_score_adj, hand.pid)
     streams = [Out(256), Out(256), Out(256)]
@@ -74,7 +74,7 @@ def prepare(hand: Hand, root: int, process: Process) -> Program:
         text = inroot.read_all(hand, inroot.find(hand, root, "/etc/passwd", O_NONBLOCK))
     home = env.home(text, process.user.uid)
     variables = env.complete(process.env, home)
-    late = not cwd.apply(process.cwd, int(entered), hand, root)
+    late = not cwd.apply(process.cwd, int(entered), hand, root, make=make_cwd)
     available = capabilities.held_mask(held)
     for line in capabilities.warnings(process.capabilities, available):
         log.warning(line)

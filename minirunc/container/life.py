@@ -2,20 +2,25 @@
 
 import posix
 from _signal import pidfd_send_signal  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
+from time import monotonic
 
+from minirunc.base import log
 from minirunc.base.errors import Error, StateError
 from minirunc.cgroup import fs
 from minirunc.container import status
 from minirunc.container.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED
-from minirunc.container.store import FIFO, State, Store
+from minirunc.container.store import FIFO, Absent, State, Store
 from minirunc.kernel import cgroupfs, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config import Config
+    from minirunc.config.hooks import Hook
 
-EBUSY, ENXIO = 16, 6
+ENXIO = 6
 SIGKILL = 9
+_PATIENCE_S = 10.0  # with another process that makes, starts or deletes the container
+_PATIENCE_FORCED_S = 2.0
 
 
 def config_of(store: Store) -> "Config":
@@ -27,9 +32,9 @@ def config_of(store: Store) -> "Config":
 
 def start(store: Store) -> None:
     """Let the process of a created container go on; its hooks run here (runtime-spec runtime.md "Lifecycle")."""
-    state = store.load()
     lock = store.lock()
     try:
+        state = store.load()
         now = status.status(store, state)
         if now == STOPPED:
             raise StateError("cannot start a container that has stopped")
@@ -124,9 +129,11 @@ def _signal(state: State, number: int) -> None:
 
 def _pidfd(state: State) -> int | None:
     """A pidfd of the process, opened before it is checked, so that a reused pid is not hit."""
+    if not status.alive(state):
+        return None
     try:
         pidfd = posix.pidfd_open(state.pid)
-    except (ProcessLookupError, OSError):
+    except OSError:
         return None
     if status.alive(state):
         return pidfd
@@ -174,47 +181,118 @@ def _freeze(state: State, frozen: bool) -> None:
 def delete(store: Store, *, force: bool = False) -> None:
     """Undo all a birth did, whatever is left of it; repeatable until the state directory is gone."""
     try:
-        state = store.load()
-    except StateError:
-        if not store.exists():
-            if force:
-                return
-            raise
-        # A birth killed before its first line: nothing but the directory.
-        store.remove()
+        lock = _forced_lock(store) if force else store.lock(_PATIENCE_S)
+    except Absent:
         if force:
             return
         raise
-    now = status.status(store, state)
-    if now not in (STOPPED, CREATED) and not force:
-        raise StateError(f"cannot delete container {store.id} that is not stopped: {now}")
-    end(store, state)
+    try:
+        try:
+            state = store.load()
+        except Error:
+            if force:
+                _remove(store, _salvaged(store))
+                return
+            if not store.exists("state.json") and not store.exists("config.json"):
+                store.remove()  # a birth killed before its first line: nothing but the directory
+            raise
+        now = status.status(store, state)
+        if now not in (STOPPED, CREATED) and not force:
+            raise StateError(f"cannot delete container {store.id} that is not stopped: {now}")
+        _remove(store, state)
+    finally:
+        if lock >= 0:
+            posix.close(lock)
 
 
 def end(store: Store, state: State) -> None:
+    """Delete a container after its birth in this process, if nobody else did."""
+    try:
+        lock = store.lock(_PATIENCE_S)
+    except Absent:
+        return
+    try:
+        _remove(store, state)
+    finally:
+        posix.close(lock)
+
+
+def _forced_lock(store: Store) -> int:
+    """The lock, even if it takes the end of what another process makes or starts; -1 if that does not let go."""
+    try:
+        return store.lock()
+    except Absent:
+        raise
+    except StateError:
+        pass
+    try:
+        _kill_all(store.load())
+    except Error:
+        pass
+    try:
+        return store.lock(_PATIENCE_FORCED_S)
+    except Absent:
+        raise
+    except StateError:
+        return -1  # it waits for a hook that does not end, and will find the container gone
+
+
+def _salvaged(store: Store) -> State:
+    """What there is to undo where state.json does not tell: the cgroup that config.json names.
+
+    The copy of config.json is older than the cgroup: without the one the other was never made.
+    """
+    cgroup = ""
+    if store.exists("config.json"):
+        try:
+            cgroup = fs.path_for(config_of(store).linux.cgroups_path, store.id)
+        except (Error, OSError):
+            cgroup = fs.path_for("", store.id)
+    state = State()
+    state.id = store.id
+    state.pid = state.pid_start = state.creator = 0
+    state.boot_id = state.bundle = state.rootfs = state.created = ""
+    state.cgroup = cgroup
+    state.cgroup_made, state.annotations, state.namespaces, state.hooks = [], {}, [], []
+    return state
+
+
+def _remove(store: Store, state: State) -> None:
     """Kill, remove the cgroup, then the state, then the poststop hooks (as runc orders them)."""
     pidfd = _pidfd(state) if state.pid else None
     if pidfd is not None:
         pidfd_send_signal(pidfd, SIGKILL)
-    poststop = config_of(store).hooks if "poststop" in state.hooks else None
+    poststop = _poststop_hooks(store) if "poststop" in state.hooks else []
     if state.cgroup:
         fs.destroy(state.cgroup, state.cgroup_made)
     if pidfd is not None:
-        _wait(pidfd)
+        _wait(pidfd, state)
     store.remove()
     if poststop:
         from minirunc.container import hooks
 
-        hooks.run_poststop(poststop.poststop, hooks.state_text(state, STOPPED, 0))
+        hooks.run_poststop(poststop, hooks.state_text(state, STOPPED, 0))
 
 
-def _wait(pidfd: int, timeout_s: float = 10) -> None:
+def _poststop_hooks(store: Store) -> "list[Hook]":
+    try:
+        listed = config_of(store).hooks
+    except Error as error:
+        log.warning(f"poststop hooks are not run: {error}")
+        return []
+    return listed.poststop if listed else []
+
+
+def _wait(pidfd: int, state: State, timeout_s: float = 10) -> None:
+    """Until the process has ended; not for its parent, which may have others of its pid namespace to wait for first."""
     from select import POLLIN, poll
 
     watch = poll()
     watch.register(pidfd, POLLIN)
+    end = monotonic() + timeout_s
     try:
-        if not watch.poll(timeout_s * 1000):
-            raise Error(f"the container's process did not end within {timeout_s:g} seconds of SIGKILL")
+        while not watch.poll(20) and status.alive(state):
+            if monotonic() > end:
+                raise Error(f"the container's process did not end within {timeout_s:g} seconds of SIGKILL")
     finally:
         posix.close(pidfd)

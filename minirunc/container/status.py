@@ -21,11 +21,11 @@ def status(store: Store, state: State) -> str:
 
 
 def alive(state: State) -> bool:
-    """Whether the container's process (while it is made: its maker) is the one that was started, and no zombie."""
+    """Whether the container's process (while it is made: its maker) is the one that was started, and has not ended."""
     if state.boot_id != boot_id():
         return False
     found = procfs.stat(state.pid or state.creator)
-    return found is not None and found.start == state.pid_start and found.status not in "ZX"
+    return found is not None and found.start == state.pid_start and not found.ended
 
 
 def frozen(state: State) -> bool:
@@ -38,6 +38,8 @@ def frozen(state: State) -> bool:
         return False
     try:
         return cgroupfs.read(cgroup, "cgroup.freeze") == "1"
+    except OSError:  # ENODEV: removed meanwhile
+        return False
     finally:
         posix.close(cgroup)
 

@@ -2,10 +2,11 @@
 was), exec.fifo (there as long as the process waits for `start`). Status is derived from the kernel, never believed.
 
 state.json is written aside and renamed. It is there before the first side effect, with pid 0 and who makes it.
+Who makes, starts or deletes the container holds a lock on the directory; the others only read.
 """
 
 import posix
-from time import gmtime, time_ns
+from time import gmtime, monotonic, sleep, time_ns
 
 from minirunc.base import jsontext
 from minirunc.base.errors import Error, StateError
@@ -58,7 +59,7 @@ class State:
         self = cls()
         for name, (key, kind) in _MEMBERS.items():
             member = value.get(key) if isinstance(value, dict) else None
-            if type(member) is not kind:
+            if type(member) is not kind or (kind in (list, dict) and not _all_text(member)):
                 raise Error(f"{where}: {key} is not what minirunc writes: remove the container with `delete --force`")
             setattr(self, name, member)
         return self
@@ -66,6 +67,16 @@ class State:
     def text(self) -> str:
         """As JSON."""
         return jsontext.dumps({key: getattr(self, name) for name, (key, _) in _MEMBERS.items()})
+
+
+def _all_text(members: object) -> bool:
+    """Whether a list or an object holds strings alone."""
+    values = members.values() if isinstance(members, dict) else members if isinstance(members, list) else ()
+    return all(isinstance(value, str) for value in values)
+
+
+class Absent(StateError):
+    """There is no such container, or no more."""
 
 
 def check_id(container_id: str) -> None:
@@ -79,19 +90,25 @@ def check_id(container_id: str) -> None:
 class Store:
     """One container's state directory."""
 
-    __slots__ = ("directory", "id")
+    __slots__ = ("_claim", "directory", "id")
 
     def __init__(self, root: str, container_id: str) -> None:
         check_id(container_id)
         self.id = container_id
         self.directory = f"{root}/{container_id}"
+        self._claim = -1
 
     def path(self, name: str) -> str:
         """The host path of one of its files."""
         return f"{self.directory}/{name}"
 
+    def check_free(self) -> None:
+        """Raise StateError if the id is in use."""
+        if self.exists():
+            raise StateError(f"container with given ID already exists: {self.id}")
+
     def claim(self) -> None:
-        """Make the directory; raises StateError if the id is in use."""
+        """Make the directory and hold its lock; raises StateError if the id is in use."""
         root = self.directory.rpartition("/")[0]
         try:
             posix.mkdir(self.directory, 0o711)
@@ -99,7 +116,19 @@ class Store:
             _make_root(root)
             posix.mkdir(self.directory, 0o711)
         except FileExistsError:
-            raise StateError(f"container with given ID already exists: {self.id}") from None
+            self.check_free()
+            raise
+        self._claim = self.lock()
+
+    def release(self) -> None:
+        """Let go of the lock that `claim` took."""
+        if self._claim >= 0:
+            posix.close(self._claim)
+            self._claim = -1
+
+    def is_claimed(self) -> bool:
+        """Whether the directory is still the one that `claim` made: `delete --force` may have been quicker."""
+        return self._claim >= 0 and self._is(self._claim)
 
     def write(self, name: str, text: str) -> None:
         """Write a file aside and rename it into place."""
@@ -114,11 +143,11 @@ class Store:
         posix.rename(aside, self.path(name))
 
     def read(self, name: str) -> str:
-        """The text of a file; raises StateError if there is no such container."""
+        """The text of a file; raises Absent if there is no such container."""
         try:
             fd = posix.open(self.path(name), posix.O_RDONLY | posix.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
-            raise StateError(f"container does not exist: {self.id}") from None
+            raise Absent(f"container does not exist: {self.id}") from None
         try:
             data = b""
             while part := posix.read(fd, 65536):
@@ -132,7 +161,7 @@ class Store:
         self.write("state.json", state.text())
 
     def load(self) -> State:
-        """Read state.json; raises StateError if there is no such container."""
+        """Read state.json; raises Absent if there is no such container, Error if it cannot be understood."""
         path = self.path("state.json")
         return State.parse(jsontext.loads(self.read("state.json"), path), path)
 
@@ -164,17 +193,41 @@ class Store:
         except FileNotFoundError:
             pass
 
-    def lock(self) -> int:
-        """Take the lock that `start` holds; returns its fd. Raises StateError while another has it."""
-        from fcntl import LOCK_EX, LOCK_NB, flock  # only `start` locks
-
-        fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    def lock(self, patience_s: float = 0) -> int:
+        """Take the lock; returns its fd. Raises StateError if another process keeps it, Absent if it removed all."""
         try:
-            flock(fd, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
+            fd = posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Absent(f"container does not exist: {self.id}") from None
+        try:
+            end = monotonic() + patience_s
+            while not _locked(fd):
+                if monotonic() >= end:
+                    raise StateError(f"container {self.id} is being created, started or deleted by another process")
+                sleep(0.005)
+            if not self._is(fd):
+                raise Absent(f"container does not exist: {self.id}")
+        except BaseException:
             posix.close(fd)
-            raise StateError(f"container {self.id} is being started by another process") from None
+            raise
         return fd
+
+    def _is(self, fd: int) -> bool:
+        """Whether the directory is the one that is open there."""
+        try:
+            return posix.stat(self.directory, follow_symlinks=False).st_ino == posix.fstat(fd).st_ino
+        except FileNotFoundError:
+            return False
+
+
+def _locked(fd: int) -> bool:
+    from fcntl import LOCK_EX, LOCK_NB, flock  # many commands do not lock
+
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make_root(root: str) -> None:
@@ -188,9 +241,8 @@ def _make_root(root: str) -> None:
 
 def containers(root: str) -> list[str]:
     """The ids below the root, sorted."""
-    return sorted(
-        entry for entry in posix.listdir(root) if posix.stat(f"{root}/{entry}").st_mode & 0o170000 == 0o040000
-    )
+    with posix.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 def now() -> str:

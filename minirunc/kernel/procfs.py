@@ -5,16 +5,17 @@ import posix
 from minirunc.base.errors import Error
 
 _FLAGS = posix.O_NOFOLLOW | posix.O_CLOEXEC
+_PF_EXITING = 4
 
 
 class Stat:
-    """What proc(5) stat says of a process: its state letter and its start time in clock ticks after boot."""
+    """What proc(5) stat says of a process: its start time in clock ticks after boot, and whether it has ended."""
 
-    __slots__ = ("start", "status")
+    __slots__ = ("ended", "start")
 
-    def __init__(self, status: str, start: int) -> None:
-        self.status = status
+    def __init__(self, start: int, *, ended: bool) -> None:
         self.start = start
+        self.ended = ended
 
 
 def stat(pid: int) -> Stat | None:
@@ -24,7 +25,8 @@ def stat(pid: int) -> Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text.rpartition(")")[2].split()  # the name before may hold anything
-    return Stat(fields[0], int(fields[19]))
+    # PF_EXITING: the first process of a pid namespace stays so until the others there have been waited for.
+    return Stat(int(fields[19]), ended=fields[0] in "ZX" or bool(int(fields[6]) & _PF_EXITING))
 
 
 def read(name: str) -> str:

@@ -22,16 +22,21 @@ def children() -> set[int]:
 
 def processes(before: set[int]) -> list[str]:
     """Our children that were not there before and live: told and killed. The dead ones are waited for."""
-    left = []
     patience = time.monotonic() + 1  # one that has just been killed may still be on its way out
-    for pid in sorted(children() - before):
-        while (ended := os.waitpid(pid, os.WNOHANG)[0]) == 0 and time.monotonic() < patience:
-            time.sleep(0.01)
-        if not ended:
-            left.append(f"process {pid}: {_command(pid)}")
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
+    while (living := alive(before)) and time.monotonic() < patience:
+        time.sleep(0.01)
+    left = [f"process {pid}: {_command(pid)}" for pid in living]
+    for pid in living:
+        os.kill(pid, 9)
+    # All together: the first process of a pid namespace ends when the others there have been waited for.
+    while alive(before):
+        time.sleep(0.01)
     return left
+
+
+def alive(before: set[int]) -> list[int]:
+    """Our children that were not there before, but for the dead, which are waited for."""
+    return [pid for pid in sorted(children() - before) if os.waitpid(pid, os.WNOHANG)[0] == 0]
 
 
 def state_directories(root: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""process.cwd: where the process starts, a path in the container; made if missing."""
+"""process.cwd: where the process starts, a path in the container; a birth makes it if missing, an exec does not."""
 
 from posix import strerror
 
@@ -21,12 +21,12 @@ def check(process: "Process") -> None:
 ENOENT, EPERM, EACCES = 2, 1, 13
 
 
-def apply(cwd: str, entered: int, hand: Hand, root: int) -> bool:
-    """See to it that the hand is there, made if missing; `entered` is what chdir(2) answered.
+def apply(cwd: str, entered: int, hand: Hand, root: int, *, make: bool) -> bool:
+    """See to it that the hand is there, with `make` made if missing; `entered` is what chdir(2) answered.
 
     False if it takes the user's own rights to enter (a home on NFS, a private mount).
     """
-    if entered == -ENOENT:
+    if entered == -ENOENT and make:
         fd = inroot.directory(hand, root, cwd)
         with hand.batch() as do:
             do.close(fd)
