@@ -125,7 +125,8 @@ def _worded(problem: BaseException) -> str:
         return str(problem)
     if isinstance(problem, OSError) and problem.errno is not None:
         reason = strerror(problem.errno).lower()
-        return reason if problem.filename is None else f"{problem.filename}: {reason}"
+        named = reason if problem.filename is None else f"{problem.filename}: {reason}"
+        return ": ".join([*reversed(getattr(problem, "__notes__", [])), named])
     if isinstance(problem, KeyboardInterrupt):
         return "interrupted"
     if isinstance(problem, MemoryError):

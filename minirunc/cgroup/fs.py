@@ -10,6 +10,8 @@ from time import monotonic, sleep
 from minirunc.base.errors import ConfigError, Error, StateError
 from minirunc.kernel import cgroupfs
 
+EPERM, ENOENT = 1, 2
+
 
 def path_for(cgroups_path: str, container_id: str) -> str:
     """The cgroup's path below the hierarchy's root: absolute as given, else beside the runtime's own cgroup."""
@@ -99,21 +101,21 @@ def limit(cgroup: int, where: str, file: str, value: str) -> None:
     """Set one limit; `where` is its JSON path. Raises ConfigError naming controller, host mode and what to do."""
     try:
         cgroupfs.write(cgroup, file, value)
-    except FileNotFoundError:
-        raise ConfigError(where, _why_missing(cgroup, file)) from None
-    except PermissionError as error:
-        if error.errno != 1:
-            raise
-        raise ConfigError(where, _why_missing(cgroup, file)) from None
     except OSError as error:
-        error.add_note(f"config.json: {where}: writing {value!r} to {file}")
-        raise
+        if error.errno in (ENOENT, EPERM):
+            raise ConfigError(where, _why_missing(cgroup, where, file)) from None
+        why = posix.strerror(error.errno or 0).lower()
+        raise ConfigError(where, f"unable to set {file} to {value!r}: {why}") from None
 
 
-def _why_missing(cgroup: int, file: str) -> str:
+def _why_missing(cgroup: int, where: str, file: str) -> str:
     controller = file.partition(".")[0]
     _, hybrid = cgroupfs.mount_point()
-    if controller in cgroupfs.read(cgroup, "cgroup.controllers").split():
+    known = controller in cgroupfs.read(cgroup, "cgroup.controllers").split()
+    if where.endswith(".unified"):
+        missing = f"this kernel has no {file}" if known else f'controller "{controller}" not available'
+        return f'unified resource "{file}" can\'t be set: {missing}'
+    if known:
         return f"this kernel has no {file}"
     if hybrid:
         return (
