@@ -2,7 +2,6 @@
 
 import posix
 
-from minirunc.base import log
 from minirunc.base.errors import ConfigError, Error, StateError
 from minirunc.base.settings import Settings
 from minirunc.config import load_process
@@ -75,8 +74,6 @@ def exec_(
             wanted.no_new_privileges = no_new_privs
         _add_capabilities(wanted, cap)
         _check(wanted)
-    for line in process_checks.warnings(wanted):
-        log.warning(line)
     _check_terminal(wanted, detach, console_socket)
     handover.check_preserved(preserve_fds)
     options = enter.Options(
