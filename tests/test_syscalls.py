@@ -159,6 +159,7 @@ ERRORS: dict[str, tuple[Callable[[Calls], object], str]] = {
         'execve("/none", {"a", "b", 0}, {0}): no such file or directory',
     ),
     "room": (lambda do: do.read(-1, Out(8), 8), "read(-1, <8 bytes>, 8): bad file descriptor"),
+    "zeros": (lambda do: do.write(-1, bytes(16)), "write(-1, 16 bytes, 16): bad file descriptor"),
     "bytes": (lambda do: do.connect(-1, b"\1\2\3"), "connect(-1, 3 bytes, 3): bad file descriptor"),
     "text with a newline": (
         lambda do: do.chdir('/none\n"x"\x1b[0m'),

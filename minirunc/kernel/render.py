@@ -56,7 +56,7 @@ def _one(name: str, place: int, arg: Arg) -> str:
         shown = arg if arg.isprintable() else arg.encode("unicode_escape").decode()  # an error is one line
         return f'"{shown}"'
     if isinstance(arg, bytes):
-        text = arg.rstrip(b"\0")
+        text = arg.removesuffix(b"\0")
         return f'"{text.decode()}"' if text.isascii() and text.decode().isprintable() else f"{len(arg)} bytes"
     if isinstance(arg, Result):
         return str(arg.value) if arg.value else f"<result {arg.index}>"
