@@ -94,6 +94,7 @@ class _Face:
 
             self.debug = True
             trace.sink = self.log.debug
+            trace.watch_outside()
 
     def report(self, problem: BaseException) -> int:
         """One line that says what is wrong, and the exit status for it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minirunc.kernel import hand_code
-from minirunc.kernel.hand_code import BUFFER, MACHINES, SIZE, elf
+from minirunc.kernel.hand_code import BUFFER, LEAVE, MACHINES, SIZE, elf
 from tests.ground.bundle import CHECKOUT
 
 KERNEL = CHECKOUT / "minirunc/kernel"
@@ -46,6 +46,17 @@ def test_assembly_has_the_numbers_of_the_python_side(machine: str) -> None:
     source = (KERNEL / f"hand_{machine}.S").read_text()
     assert f".set BUFFER, {BUFFER:#x}\n" in source
     assert f".set SIZE, {SIZE:#x}\n" in source
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_leave_is_where_it_is_said_to_be(machine: str, tmp_path: Path) -> None:
+    """Used as a signal handler: the address is that of the symbol."""
+    assembled(machine, tmp_path)
+    symbols = subprocess.run(
+        [f"{machine}-linux-gnu-nm", tmp_path / "linked"], check=True, capture_output=True, text=True
+    )
+    found = {line.split()[2]: int(line.split()[0], 16) for line in symbols.stdout.splitlines()}
+    assert found["leave"] == LEAVE[machine]
 
 
 @pytest.mark.parametrize("machine", MACHINES)

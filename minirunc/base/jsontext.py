@@ -45,7 +45,7 @@ def loads(text: str | bytes, name: str) -> object:
         value, end = _scan(text, start)
         if not text[end:].strip(_SPACE):
             return value
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, StopIteration, RecursionError, SystemError):  # the last where json is not imported
         pass
     return _explain(text, name)
 

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from minirunc.base.errors import ConfigError, Error, StateError
 from minirunc.kernel import cgroupfs
 
-EPERM, ENOENT = 1, 2
+EPERM, ENOENT, ENODEV = 1, 2, 19
 
 
 def path_for(cgroups_path: str, container_id: str) -> str:
@@ -42,9 +42,16 @@ def missing_levels(path: str) -> list[str]:
             posix.stat(root + level, follow_symlinks=False)
         except FileNotFoundError:
             return levels[i:]
-    cgroup = cgroupfs.open_directory(root + path)
+    try:
+        cgroup = cgroupfs.open_directory(root + path)
+    except FileNotFoundError:
+        return levels[-1:]
     try:
         _check_unused(cgroup)
+    except OSError as error:
+        if error.errno != ENODEV:  # it is just being removed
+            raise
+        return levels[-1:]
     finally:
         posix.close(cgroup)
     return []

@@ -33,13 +33,16 @@ from minirunc.kernel.constants import (
     STATX_BASIC_STATS,
 )
 from minirunc.kernel.hand import Batch, Hand
-from minirunc.kernel.hand_code import SIZE
+from minirunc.kernel.hand_code import LEAVE, SIZE, machine
 from minirunc.kernel.syscalls import Fd, Out, Words
 
 # What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
 _EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
 
 _PAGE = 4096
+# struct sigaction of a handler that does not return: handler, flags (SA_RESTORER), restorer, mask
+_LEAVE = pack("<4Q", LEAVE[machine()], 0x04000000, LEAVE[machine()], 0)
+_ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM: they end a container that waits for `start`, as they end runc's
 
 
 class Program:
@@ -164,6 +167,8 @@ def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, 
         # Nothing is held while it waits but the streams and what it waits on (CVE-2024-21626).
         do.close_range(3 + keep, wait_on - 1)
         do.close_range(wait_on + 1)
+        for number in _ENDING:  # init of a pid namespace is sent only what it has a handler for (pid_namespaces(7))
+            do.rt_sigaction(number, _LEAVE)
         do.read(wait_on, Out(1), 1)
     capabilities.drop_bounding(do, process.capabilities)
     user.apply(process.user, do)

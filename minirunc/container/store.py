@@ -118,6 +118,9 @@ class Store:
         except FileExistsError:
             self.check_free()
             raise
+        except OSError as error:
+            why = posix.strerror(error.errno or 0).lower()
+            raise Error(f"cannot make the state directory {self.directory}: {why}") from None
         self._claim = self.lock()
 
     def release(self) -> None:

@@ -32,7 +32,7 @@ def own_path() -> str:
 def _read_path(path: str) -> str:
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        return posix.read(fd, 1 << 20).decode("utf-8", "surrogateescape")
+        return posix.read(fd, 65536).decode("utf-8", "surrogateescape")
     finally:
         posix.close(fd)
 

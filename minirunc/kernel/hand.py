@@ -229,7 +229,7 @@ class Hand:
         if trace.sink:
             for name, args, flags, _ in batch.entries:
                 if not flags >> 56:
-                    trace.report(f"hand {self.pid}, last batch", name, args, 0)
+                    trace.announce(f"hand {self.pid}, last batch", name, args)
         if not self._send(message):
             raise self._gone(batch)
 

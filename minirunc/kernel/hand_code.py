@@ -35,6 +35,9 @@ _RISCV64 = bytes.fromhex(
 # machine as uname(2) names it: (e_machine of elf(5), code)
 MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64), "riscv64": (243, _RISCV64)}
 
+# Where `leave` is, which ends the hand: as a signal handler too.
+LEAVE = {"x86_64": 0x400151, "aarch64": 0x400150, "riscv64": 0x40015C}
+
 _image: list[int] = []  # the sealed memfd, made once a process; a second fd of it where the first has a wrong number
 
 
