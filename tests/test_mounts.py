@@ -286,6 +286,39 @@ def test_mounts_are_made_in_their_order(tmp_path: Path, minirunc: Runtime, bundl
     assert minirunc.run(made) == (0, "source\nfile\n", "")
 
 
+def test_more_mounts_than_the_runtime_may_have_files(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """mounts: as many as there are; each lets go of its files."""
+    minirunc.prefix = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
+    made = bundle("grep -c ' /m/' /proc/self/mountinfo")
+    made.process["rlimits"] = []
+    (made.path / "file").touch()
+    for index in range(100):
+        made.mount(f"/m/file{index}", "bind", "file", "bind", "ro")
+        made.mount(f"/m/{index}", "tmpfs", "tmpfs", "nodev")
+    assert minirunc.run(made) == (0, "200\n", "")
+
+
+def test_paths_of_any_characters(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """mounts: blanks, line ends, quotes, backslashes and letters of any script in destination and source."""
+    name = "a b\n\\040\"'ä:,=*"
+    made = bundle(["cat", f"/{name}/{name}"])
+    (made.path / name).write_text("found\n")
+    made.mount(f"/{name}", "tmpfs", name)
+    made.mount(f"/{name}/{name}", "bind", name, "bind")
+    assert minirunc.run(made) == (0, "found\n", "")
+
+
+def test_root_of_the_host_is_bound(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """rbind of `/`: all of the host, as node exporters ask for it; read-only by rro."""
+    made = bundle("cat /host/proc/version; touch /host/tmp/x /host/dev/shm/x; grep -c ' /host' /proc/self/mountinfo")
+    made.mount("/host", "bind", "/", "rbind", "rslave", "rro")
+    result = minirunc.run(made)
+    version, count = result.out.splitlines()
+    assert version == Path("/proc/version").read_text().strip()
+    assert int(count) >= len(inside.mounts(Path("/proc/self/mountinfo").read_text()))
+    assert result.err.splitlines() == [f"touch: /host/{name}/x: Read-only file system" for name in ("tmp", "dev/shm")]
+
+
 def test_default_file_systems(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """What `spec` lists: proc, tmpfs, devpts of its own, shm, mqueue, sysfs and cgroup2, with their options; usable."""
     made = bundle(f"""
@@ -582,6 +615,14 @@ def test_tmpcopyup_into_too_small_a_tmpfs(minirunc: Runtime, bundle: Callable[..
     made.mount("/data", "tmpfs", "tmpfs", "tmpcopyup", "size=64k")
     err = refusal(minirunc, made)
     assert "tmpcopyup: big: no space left on device" in err
+
+
+def test_tmpcopyup_crosses_no_mount(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """tmpcopyup: what is mounted below is another file system, and would be hidden: refused."""
+    made = bundle()
+    made.mount("/data/below", "tmpfs", "tmpfs")
+    made.mount("/data", "tmpfs", "tmpfs", "tmpcopyup")
+    assert "tmpcopyup: below: invalid cross-device link" in refusal(minirunc, made)
 
 
 def test_tmpcopyup_in_a_user_namespace(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:

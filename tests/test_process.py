@@ -653,11 +653,14 @@ def test_signals_are_as_at_the_beginning(minirunc: Runtime, bundle: Callable[...
     none = dict.fromkeys(("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"), "0" * 16)
     seen = status(minirunc, made)
     assert {name: seen[name] for name in none} == none
-    minirunc.prefix = []
+    made.args(["cp", "/proc/self/status", "/out"])
+    id = minirunc.create(made)
+    minirunc.ok("start", id)
+    minirunc.wait_for_status(id, "stopped")
+    seen = inside.status((made.rootfs / "out").read_text())
+    assert {name: seen[name] for name in none} == none
     made.args("exec sleep 1000")
-    id = minirunc.start(made)
-    minirunc.prefix = ["sh", "-c", script, "sh"]
-    seen = inside.status(minirunc.ok("exec", id, *STATUS))
+    seen = inside.status(minirunc.ok("exec", minirunc.start(made), *STATUS))
     assert {name: seen[name] for name in none} == none
 
 

@@ -335,6 +335,17 @@ def test_readonly_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> Non
     (made.rootfs / "one/x").touch()
 
 
+@pytest.mark.parametrize("name", ["maskedPaths", "readonlyPaths"])
+def test_root_itself_is_no_path_to_cover(minirunc: Runtime, bundle: Callable[..., Bundle], name: str) -> None:
+    """linux.maskedPaths, readonlyPaths: a cover over `/` would be without effect, so it is refused."""
+    for path in ("/", "//..", ""):
+        made = bundle()
+        made.linux[name] = ["/proc/keys", path]
+        result = minirunc.run(made)
+        assert result.status == 1
+        assert f'config.json: linux.{name}[1]: \\"{path}\\" is the root itself' in result.err
+
+
 def test_masks_cover_what_is_read_only(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """maskedPaths below readonlyPaths: hidden, not merely read-only; below a read-only root, too."""
     made = secrets(bundle("ls /one; cat /proc/sys/kernel/hostname; cat /two.txt; ls /two"))

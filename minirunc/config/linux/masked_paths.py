@@ -34,6 +34,9 @@ def check(config: "Config") -> None:
     if config.linux.namespace("mount") is None:
         why = "unable to restrict sys entries without a private MNT namespace"
         raise ConfigError("linux.maskedPaths", why)
+    for index, path in enumerate(config.linux.masked_paths):
+        if not path.strip("/."):
+            raise ConfigError(f"linux.maskedPaths[{index}]", f'"{path}" is the root itself: all would be hidden')
 
 
 ENOENT, ENOTDIR = 2, 20

@@ -24,6 +24,9 @@ def check(config: "Config") -> None:
     if config.linux.namespace("mount") is None:
         why = "unable to restrict sys entries without a private MNT namespace"
         raise ConfigError("linux.readonlyPaths", why)
+    for index, path in enumerate(config.linux.readonly_paths):
+        if not path.strip("/."):
+            raise ConfigError(f"linux.readonlyPaths[{index}]", f'"{path}" is the root itself: set root.readonly')
 
 
 ENOENT, ENOTDIR = 2, 20

@@ -115,10 +115,17 @@ def _move(tree: Fd, target: Fd, do: Batch) -> Fd:
 def _attach(tree: Fd, onto: target.Target | None, options: Options, place: Place) -> None:
     """Attach, if it is not yet, then what can only be said of an attached mount."""
     with place.hand.batch() as do:
+        _close_used(place, do)
         if onto:
             _move(tree, onto.fd, do)
             do.close(onto.fd)
         _settle(tree, options, do)
+
+
+def _close_used(place: Place, do: Batch) -> None:
+    for fd in place.used:
+        do.close(fd)
+    place.used.clear()
 
 
 def _settle(tree: Fd, options: Options, do: Batch) -> None:
@@ -240,9 +247,7 @@ def _make_and_attach(
     moved: Fd = -1
     try:
         with place.hand.batch() as do:
-            for fd in place.used:
-                do.close(fd)
-            place.used.clear()
+            _close_used(place, do)
             fs = do.fsopen(fs_type, FSOPEN_CLOEXEC)
             _configure(fs, fs_type, mount.source, flags, data, do)
             tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(flags))
