@@ -79,7 +79,7 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
             errno = -int(child)
         if errno not in (ENOENT, EBUSY):
             break
-    raise Error(f"error adding the process to cgroup {paths[0]}: {posix.strerror(errno).lower()}")
+    raise Error(f"error adding pid {hand.pid} to cgroups: {paths[0]}: {posix.strerror(errno).lower()}")
 
 
 def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":
