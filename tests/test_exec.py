@@ -410,7 +410,7 @@ class TestProcessFile:
     def test_leaves_out_what_stays_the_containers(
         self, minirunc: Runtime, made: Bundle, file: Callable[[Any], Path]
     ) -> None:
-        """As in runc: capabilities, limits and umask are the container's where the file has none; not noNewPrivileges."""
+        """As in runc: capabilities, limits and umask are then the container's; not noNewPrivileges."""
         made.process["user"]["umask"] = 0o67
         id = minirunc.start(made)
         script = "umask; ulimit -n; grep -E '^CapBnd|NoNew' /proc/self/status"
