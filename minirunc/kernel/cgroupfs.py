@@ -3,7 +3,9 @@
 import posix
 
 from minirunc.base.errors import Error
+from minirunc.kernel import procfs
 
+ENOENT, EBUSY, ENODEV, ENOTEMPTY, EOPNOTSUPP = 2, 16, 19, 39, 95
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -22,19 +24,17 @@ def mount_point() -> tuple[str, bool]:
 
 
 def own_path() -> str:
-    """The cgroup this process is in, as /proc/self/cgroup names it."""
-    for line in _read_path("/proc/self/cgroup").splitlines():
+    """The cgroup this process is in."""
+    return path_of("self").removesuffix(" (deleted)")
+
+
+def path_of(pid: int | str) -> str:
+    """The cgroup a process is in, as /proc/<pid>/cgroup names it; "/" where cgroup v2 is not mounted."""
+    # A name may hold anything but a newline, also what str.splitlines() takes for the end of a line.
+    for line in procfs.read(f"{pid}/cgroup").split("\n"):
         if line.startswith("0::"):
-            return line[3:].removesuffix(" (deleted)")
+            return line[3:]
     return "/"
-
-
-def _read_path(path: str) -> str:
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return posix.read(fd, 65536).decode("utf-8", "surrogateescape")
-    finally:
-        posix.close(fd)
 
 
 def open_directory(path: str) -> int:
@@ -97,7 +97,8 @@ def flag(cgroup: int, file: str, key: str) -> int:
 
 def children(cgroup: int) -> list[str]:
     """The names of the cgroups right below."""
-    return [name for name in posix.listdir(cgroup) if posix.stat(name, dir_fd=cgroup).st_mode & 0o170000 == 0o040000]
+    with posix.scandir(cgroup) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def processes(cgroup: int) -> list[int]:
@@ -105,18 +106,19 @@ def processes(cgroup: int) -> list[int]:
     try:
         pids = [int(pid) for pid in read(cgroup, "cgroup.procs").split()]
     except OSError as error:
-        if error.errno != 95:  # EOPNOTSUPP: threaded; the threads' processes are listed by the domain above
+        if error.errno != EOPNOTSUPP:  # threaded: the threads' processes are listed by the domain above
             raise
         pids = []
     for name in children(cgroup):
         try:
             below = child(cgroup, name)
-        except FileNotFoundError:
-            continue
-        try:
-            pids += processes(below)
-        finally:
-            posix.close(below)
+            try:
+                pids += processes(below)
+            finally:
+                posix.close(below)
+        except OSError as error:
+            if error.errno not in (ENOENT, ENODEV):  # it was removed meanwhile
+                raise
     return pids
 
 
@@ -128,12 +130,15 @@ def remove(parent: int, name: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        if error.errno not in (16, 39):  # EBUSY, ENOTEMPTY: it has cgroups below
+        if error.errno not in (EBUSY, ENOTEMPTY):  # it has cgroups below
             raise
-    below = child(parent, name)
     try:
-        for each in children(below):
-            remove(below, each)
-    finally:
-        posix.close(below)
-    posix.rmdir(name, dir_fd=parent)
+        below = child(parent, name)
+        try:
+            for each in children(below):
+                remove(below, each)
+        finally:
+            posix.close(below)
+        posix.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return  # somebody else was faster

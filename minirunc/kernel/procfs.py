@@ -102,9 +102,15 @@ def ns_pid(pid: int) -> int:
 def mounts_of(pid: int, fs_types: tuple[str, ...], beside: str) -> list[str]:
     """Mount points of these file systems in the mount namespace of `pid`, deepest first, but none below `beside`."""
     found = []
-    for line in read(f"{pid}/mountinfo").splitlines():
-        fields = line.split()
-        point = fields[4].encode().decode("unicode_escape")  # blanks stand as \\040 (proc_pid_mountinfo(5))
+    for line in read(f"{pid}/mountinfo").rstrip("\n").split("\n"):
+        fields = line.split(" ")  # names may hold other blanks
+        point = _unescaped(fields[4])
         if fields[fields.index("-") + 1] in fs_types and not f"{point}/".startswith(f"{beside}/"):
             found.append(point)
     return found[::-1]
+
+
+def _unescaped(word: str) -> str:
+    """A word of mountinfo, in which a blank stands as \\040 (proc_pid_mountinfo(5))."""
+    first, *escaped = word.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in escaped)

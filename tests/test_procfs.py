@@ -1,0 +1,101 @@
+"""kernel/procfs.py: what /proc says, of processes that would have it say something else."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from minirunc.kernel import procfs
+from tests.ground import hands
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[..., int]]:
+    """Start a program that says a line when it is ready, and waits: its pid."""
+    started = []
+
+    def start(*argv: str) -> int:
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        process.stdout.readline()
+        return process.pid
+
+    yield start
+    for process in started:
+        with process:
+            process.stdin.close()
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", ") R 1 (", "x) Z 0 0", "\n", ")", "\udcff"])
+def test_stat_is_read_behind_the_name(process: Callable[..., int], tmp_path: Path, name: str) -> None:
+    """A process is named as it likes, in parentheses between pid and status."""
+    (tmp_path / name).symlink_to("/bin/sh")
+    pid = process(os.fspath(tmp_path / name), "-c", "echo; read _")
+    assert name.strip("\n") in Path(f"/proc/{pid}/stat").read_text(errors="surrogateescape")
+    found = procfs.stat(pid)
+    assert found is not None
+    after_boot_s = float(Path("/proc/uptime").read_text().split()[0])
+    assert not found.ended
+    assert 0 <= after_boot_s - found.start / os.sysconf("SC_CLK_TCK") < 60
+
+
+def test_stat_of_nobody_is_none() -> None:
+    """Neither before it was there nor after it was reaped."""
+    child = hands.bystander()
+    living = procfs.stat(child)
+    os.kill(child, 9)
+    hands.wait_until_ended(child)
+    dead = procfs.stat(child)
+    os.waitpid(child, 0)
+    assert living is not None
+    assert dead is not None
+    assert (living.ended, dead.ended, dead.start) == (False, True, living.start)
+    assert procfs.stat(child) is None
+    assert procfs.stat(2**22) is None
+
+
+def test_ns_pid_is_that_of_the_innermost_namespace(process: Callable[..., int]) -> None:
+    """As the process itself sees it."""
+    outer = process("unshare", "--pid", "--fork", "sh", "-c", "echo; read _")
+    inner = int(Path(f"/proc/{outer}/task/{outer}/children").read_text())
+    assert [procfs.ns_pid(outer), procfs.ns_pid(inner)] == [outer, 1]
+
+
+NAMES = [
+    "plain",
+    "two words",
+    "tab\tnewline\nback\\slash",
+    "#",
+    "é",
+    "\udcff\udcfe",
+    "\x0b\x0c\x1c\x85\u2028\xa0",
+    r"\040",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mounts_are_found_whatever_their_names(process: Callable[..., int], tmp_path: Path, name: str) -> None:
+    """Blanks are escaped, all else stands there as it is; the process named them."""
+    target = tmp_path / name
+    target.mkdir()
+    pid = process("unshare", "-m", "sh", "-c", 'mount -t ramfs "$1" "$1" && echo; read _', "sh", os.fspath(target))
+    assert procfs.mounts_of(pid, ("ramfs",), beside="/nowhere") == [str(target)]
+    assert procfs.mounts_of(pid, ("ramfs",), beside=str(tmp_path)) == []
+    assert procfs.mounts_of(pid, ("ext9",), beside="/nowhere") == []
+
+
+def test_mounts_are_told_deepest_first(process: Callable[..., int], tmp_path: Path) -> None:
+    """In the order in which they can be unmounted."""
+    script = 'cd "$1" && mkdir a && mount -t ramfs x a && mkdir a/b && mount -t ramfs x a/b && echo; read _'
+    pid = process("unshare", "-m", "sh", "-c", script, "sh", str(tmp_path))
+    assert procfs.mounts_of(pid, ("ramfs",), beside="/nowhere") == [f"{tmp_path}/a/b", f"{tmp_path}/a"]
+
+
+def test_links_are_not_followed() -> None:
+    """/proc/PID/exe and the like are no text of /proc's."""
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        procfs.read("self/exe")
