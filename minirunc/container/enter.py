@@ -15,7 +15,7 @@ from minirunc.config.linux.namespaces import Namespace
 from minirunc.config.process import Process, env, exec_cpu_affinity
 from minirunc.container import console, handover, hooks, launch
 from minirunc.container.store import State
-from minirunc.kernel import cgroupfs, procfs
+from minirunc.kernel import cgroupfs
 from minirunc.kernel.constants import (
     AT_FDCWD,
     CLONE_INTO_CGROUP,
@@ -90,10 +90,8 @@ def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":
     if sub_cgroup:
         return [root + _below(state.cgroup, sub_cgroup)]
     own = root + state.cgroup
-    for line in procfs.read(f"{state.pid}/cgroup").splitlines():
-        if line.startswith("0::") and line[3:] != state.cgroup:
-            return [own, root + line[3:]]
-    return [own]
+    moved = cgroupfs.path_of(state.pid)
+    return [own] if moved == state.cgroup else [own, root + moved]
 
 
 def _below(cgroup: str, sub: str) -> str:
