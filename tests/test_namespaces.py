@@ -74,6 +74,15 @@ def test_without_mount_namespace_root_is_changed(minirunc: Runtime, bundle: Call
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
+def test_exec_has_the_changed_root(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """`exec` without a mount namespace of the container's own: in the rootfs, not on the host."""
+    made = new(bundle("exec sleep 1000"), "pid", "uts")
+    made.config["mounts"] = []
+    del made.linux["maskedPaths"], made.linux["readonlyPaths"]
+    (made.rootfs / "mark").write_text("here\n")
+    assert minirunc.ok("exec", minirunc.start(made), "sh", "-c", "cat /mark; cat ../../../mark") == "here\n" * 2
+
+
 def test_mounts_without_mount_namespace_are_refused(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """mounts: they would be made on the host, where nothing undoes them."""
     made = new(bundle(), "pid", "uts")
@@ -210,6 +219,16 @@ def test_time_offsets_are_seen(minirunc: Runtime, bundle: Callable[..., Bundle])
     assert lines[:2] == OFFSETS
     ahead = float(lines[2][0]) - float(Path("/proc/uptime").read_text().split()[0])
     assert abs(ahead - 1000000) < 60
+
+
+def test_time_offset_out_of_range(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.timeOffsets: a clock cannot be negative; the error names the field."""
+    made = bundle()
+    made.namespace("time")
+    made.linux["timeOffsets"] = {"boottime": {"secs": -(10**12)}}
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "config.json: linux.timeOffsets: numerical result out of range" in result.err
 
 
 def test_time_and_user_namespace_together(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from minirunc.config.process.capabilities import NAMES
 from tests import inside
 from tests.ground.bundle import Bundle
-from tests.ground.runtime import Runtime
+from tests.ground.runtime import Runtime, wait_until
 from tests.test_namespaces import mapped
 
 STATUS = ["cat", "/proc/self/status"]
@@ -460,12 +460,22 @@ def test_limit_above_the_hosts_is_refused(minirunc: Runtime, bundle: Callable[..
     assert f"RLIMIT_NOFILE, 5, {2**63}): operation not permitted" in why
 
 
-@pytest.mark.parametrize("score", [-1000 if "CAP_SYS_RESOURCE" in held() else 0, 0, 500, 1000])
+@pytest.mark.parametrize("score", [0, 500, 1000])
 def test_oom_score_adj(minirunc: Runtime, bundle: Callable[..., Bundle], score: int) -> None:
     """process.oomScoreAdj: as given."""
     made = bundle(["cat", "/proc/self/oom_score_adj"])
     made.process["oomScoreAdj"] = score
     assert minirunc.run(made) == (0, f"{score}\n", "")
+
+
+def test_oom_score_adj_below_the_runtimes(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """process.oomScoreAdj: lowering it takes CAP_SYS_RESOURCE; without it the error names the field."""
+    made = bundle(["cat", "/proc/self/oom_score_adj"])
+    made.process["oomScoreAdj"] = -1000
+    if "CAP_SYS_RESOURCE" in held():
+        assert minirunc.run(made) == (0, "-1000\n", "")
+    minirunc.prefix = ["setpriv", "--bounding-set=-sys_resource", "--"]
+    assert "config.json: process.oomScoreAdj: -1000 is below the runtime's own" in refusal(minirunc, made)
 
 
 def test_oom_score_adj_absent_is_inherited(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
@@ -682,3 +692,15 @@ def test_session_keyring(minirunc: Runtime, bundle: Callable[..., Bundle], optio
     result = minirunc.run(made, *options, id=id)
     assert result.status == 0
     assert (f" _ses.{id}: " in result.out) == (not options)
+
+
+def test_exec_has_the_containers_keyring(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """`exec`: the session keyring is the container's, not that of who called exec."""
+    made = bundle("cat /proc/keys >/out; exec sleep 1000")
+    made.linux["maskedPaths"] = []
+    id = minirunc.start(made)
+    wait_until(lambda: (made.rootfs / "out").exists() and (made.rootfs / "out").read_text(), "the keys are read")
+    seen = [(made.rootfs / "out").read_text(), minirunc.ok("exec", id, "cat", "/proc/keys")]
+    rings = [[line.split()[0] for line in text.splitlines() if f" _ses.{id}: " in line] for text in seen]
+    assert rings[0] == rings[1]
+    assert len(rings[0]) == 1

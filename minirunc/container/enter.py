@@ -46,14 +46,22 @@ class Options:
 
 
 def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | None = None) -> None:
-    """Put the hand into the namespaces of `pid`, and into the first of `cgroups` that takes it."""
+    """Put the hand into the namespaces of `pid`, and into the first of `cgroups` that takes it.
+
+    Where the container has no mount namespace of its own, its root is what chroot(2) made it.
+    """
     kinds = namespaces.flags(listed)
     with hand.batch() as do:
         # The cgroup's directory is looked up outside: it may be out of reach from inside.
         found = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
         process = do.pidfd_open(pid)
+        if not namespaces.is_new(listed, "mount"):
+            root = do.openat(AT_FDCWD, f"/proc/{pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if kinds:
             do.setns(process, kinds)
+        if not namespaces.is_new(listed, "mount"):
+            do.fchdir(root)
+            do.chroot(".")
     _clone(hand, cgroups, [int(fd) for fd in found])
     with hand.batch() as do:
         do.close_range(hand.control + 1)
@@ -139,8 +147,9 @@ class Entry:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if process.terminal:
             self.master = console.make(hand, int(root), process)
-        if process.user.umask is not None:
-            with hand.batch() as do:
+        with hand.batch() as do:
+            launch.join_keyring(do, state.id)
+            if process.user.umask is not None:
                 do.umask(process.user.umask)
         self.program = launch.prepare(hand, int(root), process, make_cwd=False)
 

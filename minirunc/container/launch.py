@@ -40,6 +40,8 @@ from minirunc.kernel.syscalls import Fd, Out, Words
 _EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
 
 _PAGE = 4096
+KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM = 1, 5
+_KEYRING_MODE = 0x3F0B0000  # all for who holds it; its user may view, read and, what is not the default, find it
 # struct sigaction of a handler that does not return: handler, flags (SA_RESTORER), restorer, mask
 _LEAVE = pack("<4Q", LEAVE[machine()], 0x04000000, LEAVE[machine()], 0)
 _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM: they end a container that waits for `start`, as they end runc's
@@ -87,6 +89,12 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
     io_priority.apply(process.io_priority, hand)
     rlimits.apply(process.rlimits, hand.pid)  # last: they bind the hand, too
     return Program(path, argv, variables, envp, available)
+
+
+def join_keyring(do: Batch, container_id: str) -> None:
+    """A session keyring of the container's, not its caller's: made by a birth, found by exec; it may be denied."""
+    ring = do.tolerate(do.keyctl(KEYCTL_JOIN_SESSION_KEYRING, f"_ses.{container_id}"))
+    do.tolerate(do.keyctl(KEYCTL_SETPERM, ring, _KEYRING_MODE))
 
 
 def _own_streams(rooms: list[Out], uid: int, do: Batch) -> None:

@@ -1,5 +1,7 @@
 """linux.timeOffsets: clock offsets of a new time namespace, written from outside before a process enters."""
 
+from posix import strerror
+
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record, UInt32
 from minirunc.kernel import procfs
@@ -35,4 +37,7 @@ def apply(offsets: dict[str, TimeOffset], pid: int) -> None:
     """For the children of `pid`, which has unshared its time namespace (time_namespaces(7))."""
     if offsets:
         lines = (f"{clock} {offset.secs} {offset.nanosecs}\n" for clock, offset in offsets.items())
-        procfs.write(f"{pid}/timens_offsets", "".join(lines))
+        try:
+            procfs.write(f"{pid}/timens_offsets", "".join(lines))
+        except OSError as error:  # ERANGE: a clock would be negative, or near its end
+            raise ConfigError("linux.timeOffsets", strerror(error.errno or 0).lower()) from None

@@ -1,5 +1,7 @@
 """linux.uidMappings: written from outside to /proc/PID/uid_map before anything runs in the namespace."""
 
+from posix import strerror
+
 from minirunc.base.errors import ConfigError
 from minirunc.config import IDMapping, check_joined, check_mappings
 from minirunc.kernel import procfs
@@ -24,4 +26,7 @@ def compare(mappings: list[IDMapping], pid: int) -> None:
 def apply(mappings: list[IDMapping], pid: int) -> None:
     """In one write(2), before anything runs in the namespace of `pid`."""
     text = "".join([f"{m.container_id} {m.host_id} {m.size}\n" for m in mappings])
-    procfs.write_id_map(pid, "uid", text)
+    try:
+        procfs.write_id_map(pid, "uid", text)
+    except OSError as error:
+        raise ConfigError("linux.uidMappings", strerror(error.errno or 0).lower()) from None

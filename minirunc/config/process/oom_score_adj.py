@@ -17,11 +17,15 @@ def check(process: "Process") -> None:
 
 
 def apply(value: int | None, pid: int) -> None:
-    """From outside, by our own /proc; an ordinary user may not lower it, which is let pass as runc does (proc(5))."""
+    """From outside, by our own /proc; an ordinary user may not lower it, which is let pass as runc does (proc(5)).
+
+    Raises ConfigError for root without CAP_SYS_RESOURCE.
+    """
     if value is None:
         return
     try:
         procfs.write(f"{pid}/oom_score_adj", str(value))
     except PermissionError:
         if geteuid() == 0:
-            raise
+            why = f"{value} is below the runtime's own, which takes CAP_SYS_RESOURCE"
+            raise ConfigError("process.oomScoreAdj", why) from None
