@@ -4,7 +4,7 @@ Made by `make`, used by the launcher: it executes the pack's first item, which i
 since, or that the pack does not hold, is imported as ever. A search costs 0.07 ms a module, 60 times a start.
 
     index: marshalled (length of the index, this module's code, directory, {name: (file, mtime in ns, offset, length)})
-    then the marshalled code of each module, without docstrings; length 0: a package that has no code
+    then the marshalled code of each module, without docstrings and annotations; length 0: a package that has no code
 """
 
 import sys
@@ -13,6 +13,7 @@ from posix import pread, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ast import Module
     from types import ModuleType
 
 _Spec = type(sys.__spec__)  # importlib's ModuleSpec, without importing importlib
@@ -67,6 +68,19 @@ class Pack:
         exec(loads(pread(self.fd, length, self.start + offset)), module.__dict__)
 
 
+def _bare(source: str) -> "Module":
+    """The module without the annotations of its functions, which nothing asks for when it runs."""
+    import ast
+
+    module = ast.parse(source)
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    return module
+
+
 def build(directory: str, pack: str, used_from: str = "") -> None:
     """Write the pack of directory/minirunc, to be used from there or, with DESTDIR, from where it will stand."""
     from marshal import dumps
@@ -84,7 +98,7 @@ def build(directory: str, pack: str, used_from: str = "") -> None:
             name = path[len(directory) + 1 : -3].replace("/", ".").removesuffix(".__init__")
             with open(path, encoding="utf-8") as source:
                 shown = path.replace(directory, used_from or directory, 1)
-                compiled = compile(source.read(), shown, "exec", dont_inherit=True, optimize=2)
+                compiled = compile(_bare(source.read()), shown, "exec", dont_inherit=True, optimize=2)
             code = dumps(compiled) if compiled.co_names else b""
             index[name] = (path[len(directory) + 1 :], stat(path).st_mtime_ns, len(codes), len(code))
             codes += code

@@ -26,7 +26,7 @@ from minirunc.config.linux import (
     rootfs_propagation,
 )
 from minirunc.config.mounts import attach, target
-from minirunc.container import clone, hooks, launch
+from minirunc.container import clone, handover, hooks, launch
 from minirunc.container.status import CREATED, CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
 from minirunc.kernel import cgroupfs, procfs
@@ -265,12 +265,8 @@ class Birth:
         self.state.pid = self.hand.pid
         self.state.pid_start = started.start if started else 0
         try:
-            if console_socket and self.master is not None:
-                handover.send_fd(console_socket, b"/dev/ptmx", self.master)
-                posix.close(self.master)
-                self.master = None
-            elif self.master is not None:
-                console.keep_newlines(self.master)
+            if self.master is not None:
+                self.master = handover.give_terminal(self.master, console_socket)
             if pidfd_socket:
                 handover.send_pidfd(pidfd_socket, b"standard", self.hand.pid)
             self.store.save(self.state)

@@ -8,8 +8,8 @@ Python, outside   writes the id maps and clock offsets of the new ones
 import posix
 
 from minirunc.base.errors import Error
-from minirunc.config import Config, domainname, hostname
-from minirunc.config.linux import gid_mappings, namespaces, time_offsets, uid_mappings
+from minirunc.config import Config, hostname
+from minirunc.config.linux import namespaces
 from minirunc.config.linux.resources import devices
 from minirunc.kernel import bpf
 from minirunc.kernel.constants import (
@@ -38,6 +38,8 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
     namespaces.join(listed, hand)
     kinds = namespaces.flags(listed)
     if kinds & CLONE_NEWUSER and not namespaces.is_new(listed, "user"):
+        from minirunc.config.linux import gid_mappings, uid_mappings  # modules that most containers do not need
+
         uid_mappings.compare(config.linux.uid_mappings, hand.pid)
         gid_mappings.compare(config.linux.gid_mappings, hand.pid)
     new = namespaces.flags(listed, new=True)
@@ -60,7 +62,10 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
         if new & CLONE_NEWCGROUP:
             do.unshare(CLONE_NEWCGROUP)  # now: clone3 would have taken our cgroup as its root
         hostname.apply(config.hostname, do)
-        domainname.apply(config.domainname, do)
+        if config.domainname:
+            from minirunc.config import domainname
+
+            domainname.apply(config.domainname, do)
         if namespaces.is_new(listed, "network"):
             namespaces.loopback_up(do)
     return fifo
@@ -96,10 +101,14 @@ def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
         flags &= ~(CLONE_NEWUSER | CLONE_INTO_CGROUP)  # it is there
     with hand.batch() as do:
         do.unshare(CLONE_NEWTIME)
+    from minirunc.config.linux import time_offsets
+
     time_offsets.apply(config.linux.time_offsets, hand.pid)
     return flags
 
 
 def _map_ids(hand: Hand, config: Config) -> None:
+    from minirunc.config.linux import gid_mappings, uid_mappings
+
     uid_mappings.apply(config.linux.uid_mappings, hand.pid)
     gid_mappings.apply(config.linux.gid_mappings, hand.pid)

@@ -10,10 +10,10 @@ import posix
 from minirunc.base import log
 from minirunc.base.errors import Error, SyscallError
 from minirunc.config.hooks import Hook
-from minirunc.config.linux import Linux, namespaces, personality
+from minirunc.config.linux import Linux, namespaces
 from minirunc.config.linux.namespaces import Namespace
-from minirunc.config.process import Process, env, exec_cpu_affinity
-from minirunc.container import console, handover, hooks, launch
+from minirunc.config.process import Process, env
+from minirunc.container import handover, hooks, launch
 from minirunc.container.store import State
 from minirunc.kernel import cgroupfs
 from minirunc.kernel.constants import (
@@ -137,15 +137,23 @@ class Entry:
         log.debug("nsexec container setup: joining the namespaces")
         affinity = process.exec_cpu_affinity
         if affinity:
+            from minirunc.config.process import exec_cpu_affinity
+
             exec_cpu_affinity.apply(affinity.initial, hand.pid)
-        join(hand, state.pid, linux.namespaces, _cgroups(state, self.options.sub_cgroup))
-        if affinity:
+            join(hand, state.pid, linux.namespaces, _cgroups(state, self.options.sub_cgroup))
             exec_cpu_affinity.apply(affinity.final, hand.pid)
+        else:
+            join(hand, state.pid, linux.namespaces, _cgroups(state, self.options.sub_cgroup))
         log.debug("child process in init(): the hand is inside")
-        personality.apply(linux.personality, hand)
+        if linux.personality:
+            from minirunc.config.linux import personality
+
+            personality.apply(linux.personality, hand)
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if process.terminal:
+            from minirunc.container import console  # a module that most execs do not need
+
             self.master = console.make(hand, int(root), process)
         with hand.batch() as do:
             launch.join_keyring(do, state.id)
@@ -156,12 +164,8 @@ class Entry:
     def commit(self, console_socket: str = "", pidfd_socket: str = "", pid_file: str = "") -> None:
         """Hand over what the caller asked for and let the hand become the process; the pid file comes last."""
         try:
-            if console_socket and self.master is not None:
-                handover.send_fd(console_socket, b"/dev/ptmx", self.master)
-                posix.close(self.master)
-                self.master = None
-            elif self.master is not None:
-                console.keep_newlines(self.master)
+            if self.master is not None:
+                self.master = handover.give_terminal(self.master, console_socket)
             if pidfd_socket:
                 handover.send_pidfd(pidfd_socket, b"setns", self.hand.pid)
             log.debug(f"setns_init: about to exec {self.program.path}")

@@ -31,6 +31,18 @@ def send_fd(path: str, payload: bytes, fd: int) -> None:
             posix.close(where)
 
 
+def give_terminal(master: int, console_socket: str) -> int | None:
+    """Send the pty's master away and let go of it, or make it ready for us; returns what we keep."""
+    if not console_socket:
+        from minirunc.container import console
+
+        console.keep_newlines(master)
+        return master
+    send_fd(console_socket, b"/dev/ptmx", master)
+    posix.close(master)
+    return None
+
+
 def send_pidfd(path: str, payload: bytes, pid: int) -> None:
     """A pidfd of the process to --pidfd-socket."""
     pidfd = posix.pidfd_open(pid)

@@ -16,10 +16,8 @@ from minirunc.config.process import (
     capabilities,
     cwd,
     env,
-    io_priority,
     oom_score_adj,
     rlimits,
-    scheduler,
     user,
 )
 from minirunc.kernel import inroot
@@ -85,8 +83,14 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
         log.warning(line)
     path = _try_as_user(hand, process, variables, available, late, streams)
     argv, envp = _arguments(hand, process.args, variables)
-    scheduler.apply(process.scheduler, hand)
-    io_priority.apply(process.io_priority, hand)
+    if process.scheduler:
+        from minirunc.config.process import scheduler  # modules that most processes do not need
+
+        scheduler.apply(process.scheduler, hand)
+    if process.io_priority:
+        from minirunc.config.process import io_priority
+
+        io_priority.apply(process.io_priority, hand)
     rlimits.apply(process.rlimits, hand.pid)  # last: they bind the hand, too
     return Program(path, argv, variables, envp, available)
 
