@@ -32,6 +32,7 @@ _SIGNALS = (*range(1, 32), *range(34, 65))
 _SIG_DFL = bytes(32)
 _ENTRY = Struct("<8Q").pack
 _MASK = (1 << 64) - 1
+_ZEROS = (0,) * 6
 _END = b"\xff" * 8
 _CTRUNC, _NOSIGNAL, _CMSG_CLOEXEC = 0x8, 0x4000, 0x40000000  # MSG_*
 _MAX_ERRNO = 4095
@@ -59,14 +60,14 @@ class _Data:
             return int(arg) & _MASK
         if isinstance(arg, str):
             return self._place(arg.encode("utf-8", "surrogateescape") + b"\0")
+        if isinstance(arg, Out):
+            address = self.base + len(self.bytes)
+            self.bytes.extend(bytes(arg.size + -arg.size % 8))
+            self.outs.append((arg, address - BUFFER))
+            return address
         if isinstance(arg, bytes):
             return self._place(arg + b"\0")
-        if isinstance(arg, Words):
-            return self._place(pack(f"<{len(arg.items)}Q", *map(self.word, arg.items)))
-        address = self.base + len(self.bytes)
-        self.bytes.extend(bytes(arg.size + -arg.size % 8))
-        self.outs.append((arg, address - BUFFER))
-        return address
+        return self._place(pack(f"<{len(arg.items)}Q", *map(self.word, arg.items)))
 
     def _place(self, raw: bytes) -> int:
         address = self.seen.get(raw)
@@ -131,14 +132,16 @@ class Batch(Calls):
         table = bytearray()
         for name, args, flags, result in self.entries:
             assert not flags & FORKS or result.index == len(self.entries) - 1, f"{name} forks, but is not the last"
-            words = [0, 0, 0, 0, 0, 0]
-            for i, arg in enumerate(args):
-                if isinstance(arg, Result) and self.owns(arg):
-                    flags |= 256 << i
-                    words[i] = BUFFER + 64 * arg.index
+            words = []
+            for arg in args:
+                if type(arg) is int:  # most are: no call for them
+                    words.append(arg & _MASK)
+                elif type(arg) is Result and self.owns(arg):
+                    flags |= 256 << len(words)
+                    words.append(BUFFER + 64 * arg.index)
                 else:
-                    words[i] = data.word(arg)
-            table += _ENTRY(number(name), *words, flags)
+                    words.append(data.word(arg))
+            table += _ENTRY(number(name), *words, *_ZEROS[len(words) :], flags)
         message = bytes(table) + _END + bytes(data.bytes)
         if len(message) > SIZE:
             raise Error(f"a batch of {len(message)} bytes does not fit the hand's {SIZE}")
@@ -149,10 +152,10 @@ class Batch(Calls):
         for out, offset in outs:
             out.data = reply[offset : offset + out.size]
         last = 0
-        for index, (name, args, flags, result) in enumerate(self.entries):
+        values = memoryview(reply)[: 64 * len(self.entries)].cast("q")[::8].tolist()
+        for (name, args, flags, result), value in zip(self.entries, values, strict=True):
             if flags >> 56 not in (0, last):
                 continue
-            value: int = unpack_from("<q", reply, 64 * index)[0]
             if value < -_MAX_ERRNO:
                 raise SecurityError(f"the hand sent {value} back for {name}, which no system call returns")
             result.value = value
