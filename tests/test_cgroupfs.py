@@ -13,7 +13,7 @@ from minirunc.kernel import cgroupfs
 from minirunc.kernel.constants import AT_FDCWD, CLONE_INTO_CGROUP, CLONE_PARENT, O_CLOEXEC, O_DIRECTORY, O_RDONLY
 from minirunc.kernel.hand import Hand
 from tests.ground import hands, leftovers
-from tests.ground.runtime import PURE_V2
+from tests.ground.runtime import PURE_V2, wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -32,13 +32,15 @@ class Cgroup:
 
 @pytest.fixture
 def cgroup() -> Iterator[Cgroup]:
-    """Removed with the test."""
+    """Removed with the test, and who is in it ended."""
     root = leftovers.cgroup2_mounts()[0]
     path = root / f"test-cgroupfs-{secrets.token_hex(4)}"
     path.mkdir()
     cgroup = Cgroup(path, root)
     yield cgroup
     os.close(cgroup.fd)
+    (path / "cgroup.kill").write_text("1")
+    wait_until(lambda: "populated 0" in (path / "cgroup.events").read_text(), f"{path} is empty")
     for directory, _, _ in os.walk(path, topdown=False):
         os.rmdir(directory)
 
@@ -90,7 +92,6 @@ def test_path_of_a_process_whatever_its_cgroups_name(hand: Hand, cgroup: Cgroup,
     (cgroup.path / name / "inner").mkdir(parents=True)
     put(hand, cgroup.path / name / "inner")
     assert cgroupfs.path_of(hand.pid) == f"{cgroup.in_hierarchy}/{name}/inner"
-    hand.kill()
 
 
 def test_own_path_is_ours() -> None:
@@ -151,7 +152,6 @@ def test_processes_below_count(hand: Hand, cgroup: Cgroup) -> None:
     other = Hand()
     put(other, cgroup.path)
     assert sorted(cgroupfs.processes(cgroup.fd)) == sorted([hand.pid, other.pid])
-    hand.kill()
     other.kill()
 
 
@@ -161,7 +161,6 @@ def test_processes_of_a_threaded_cgroup_are_listed_by_the_domain(hand: Hand, cgr
     (cgroup.path / "threaded/cgroup.type").write_text("threaded")
     put(hand, cgroup.path)
     assert cgroupfs.processes(cgroup.fd) == [hand.pid]
-    hand.kill()
 
 
 def test_remove_takes_all_below(cgroup: Cgroup) -> None:
