@@ -2,6 +2,7 @@
 
 import posix
 
+from minirunc.base import files
 from minirunc.base.errors import ConfigError, Error, StateError
 from minirunc.base.settings import Settings
 from minirunc.config import load_process
@@ -87,18 +88,11 @@ def exec_(
         return foreground.wait(entered.hand.pid, entered.master)
 
 
-def _read(path: str) -> str:
+def _read(path: str) -> bytes:
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        return files.read(path)
     except OSError as error:
         raise Error(f"open {path}: {posix.strerror(error.errno or 0).lower()}") from None
-    try:
-        data = b""
-        while part := posix.read(fd, 65536):
-            data += part
-    finally:
-        posix.close(fd)
-    return data.decode("utf-8", "surrogateescape")
 
 
 def _complete(process: Process, containers: Process) -> None:

@@ -13,7 +13,7 @@ leaves when its control socket closes.
 
 import posix
 
-from minirunc.base import log
+from minirunc.base import files, log
 from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.cgroup import fs
 from minirunc.config import Config, load, root, warnings
@@ -334,18 +334,11 @@ class Birth:
         self.store.release()
 
 
-def _read_config(bundle: str) -> str:
+def _read_config(bundle: str) -> bytes:
     try:
-        fd = posix.open(f"{bundle}/config.json", posix.O_RDONLY | posix.O_CLOEXEC)
+        return files.read(f"{bundle}/config.json")
     except FileNotFoundError:
         raise Error(f"JSON specification file config.json not found in {bundle}") from None
-    try:
-        data = b""
-        while part := posix.read(fd, 65536):
-            data += part
-    finally:
-        posix.close(fd)
-    return data.decode("utf-8", "surrogateescape")
 
 
 def _check_terminal(config: Config, options: Options) -> None:

@@ -8,7 +8,7 @@ Who makes, starts or deletes the container holds a lock on the directory; the ot
 import posix
 from time import gmtime, monotonic, sleep, time_ns
 
-from minirunc.base import jsontext
+from minirunc.base import files, jsontext
 from minirunc.base.errors import Error, StateError
 from minirunc.kernel import procfs
 
@@ -133,35 +133,27 @@ class Store:
         """Whether the directory is still the one that `claim` made: `delete --force` may have been quicker."""
         return self._claim >= 0 and self._is(self._claim)
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, data: bytes) -> None:
         """Write a file aside and rename it into place."""
         aside = self.path(f".{name}")
         fd = posix.open(aside, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, 0o600)
         try:
-            data = text.encode("utf-8", "surrogateescape")
             while data:
                 data = data[posix.write(fd, data) :]
         finally:
             posix.close(fd)
         posix.rename(aside, self.path(name))
 
-    def read(self, name: str) -> str:
-        """The text of a file; raises Absent if there is no such container."""
+    def read(self, name: str) -> bytes:
+        """What a file holds; raises Absent if there is no such container."""
         try:
-            fd = posix.open(self.path(name), posix.O_RDONLY | posix.O_CLOEXEC)
+            return files.read(self.path(name))
         except (FileNotFoundError, NotADirectoryError):
             raise Absent(f"container does not exist: {self.id}") from None
-        try:
-            data = b""
-            while part := posix.read(fd, 65536):
-                data += part
-        finally:
-            posix.close(fd)
-        return data.decode("utf-8", "surrogateescape")
 
     def save(self, state: State) -> None:
         """Write state.json."""
-        self.write("state.json", state.text())
+        self.write("state.json", state.text().encode())
 
     def load(self) -> State:
         """Read state.json; raises Absent if there is no such container, Error if it cannot be understood."""

@@ -2,6 +2,7 @@
 
 import posix
 
+from minirunc.base import files
 from minirunc.base.errors import Error
 from minirunc.kernel import procfs
 
@@ -58,14 +59,7 @@ def child(parent: int, name: str) -> int:
 
 def read(cgroup: int, file: str) -> str:
     """The text of a cgroup's file, without the last newline."""
-    fd = posix.open(file, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=cgroup)
-    try:
-        text = b""
-        while part := posix.read(fd, 65536):
-            text += part
-        return text.decode().removesuffix("\n")
-    finally:
-        posix.close(fd)
+    return files.read(file, flags=posix.O_NOFOLLOW, dir_fd=cgroup).decode().removesuffix("\n")
 
 
 def write(cgroup: int, file: str, value: str) -> None:

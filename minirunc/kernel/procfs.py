@@ -2,6 +2,7 @@
 
 import posix
 
+from minirunc.base import files
 from minirunc.base.errors import Error
 
 _FLAGS = posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -31,14 +32,7 @@ def stat(pid: int) -> Stat | None:
 
 def read(name: str) -> str:
     """The text of /proc/<name>."""
-    fd = posix.open(f"/proc/{name}", posix.O_RDONLY | _FLAGS)
-    try:
-        text = b""
-        while part := posix.read(fd, 65536):
-            text += part
-        return text.decode("utf-8", "surrogateescape")
-    finally:
-        posix.close(fd)
+    return files.read(f"/proc/{name}", flags=posix.O_NOFOLLOW).decode("utf-8", "surrogateescape")
 
 
 def write(name: str, value: str) -> None:

@@ -1,0 +1,15 @@
+"""Reading a whole file, for everybody who does."""
+
+import posix
+
+
+def read(path: str, *, flags: int = 0, dir_fd: int | None = None) -> bytes:
+    """What the file holds; `flags` go to open(2) beside O_RDONLY and O_CLOEXEC. Raises OSError."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | flags, dir_fd=dir_fd)
+    try:
+        data = posix.read(fd, 65536)
+        while part := posix.read(fd, 65536):
+            data += part
+        return data
+    finally:
+        posix.close(fd)
