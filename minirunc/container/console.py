@@ -15,6 +15,7 @@ from minirunc.kernel.constants import (
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
     O_CLOEXEC,
+    O_NOCTTY,
     O_RDWR,
     OPEN_TREE_CLONE,
     TIOCGPTPEER,
@@ -24,8 +25,6 @@ from minirunc.kernel.constants import (
 )
 from minirunc.kernel.hand import Hand
 from minirunc.kernel.syscalls import Out
-
-O_NOCTTY = 0o400
 
 
 def make(hand: Hand, root: int, process: Process, *, dev_console: bool = False) -> int:

@@ -128,23 +128,22 @@ def open_dev(root: int, do: Batch) -> Fd:
     return do.openat2(root, "dev", O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 
 
-def _make(node: Node, parent: Fd, do: Batch) -> tuple[Fd, Out]:
-    """mknod and reopen: what came of it, and what stands there now, to be compared."""
+def _make(node: Node, parent: Fd, do: Batch) -> tuple[Fd, Fd, Out]:
+    """mknod and reopen: what came of it, and what stands there now, to be compared; open, if it is to be owned."""
     kind, path, major, minor, mode, uid, gid = node
     name = path.rpartition("/")[2]
     room = Out(256)
     made = do.tolerate(do.mknodat(parent, name, _KINDS[kind] | mode, _dev(major, minor)))
     fd = do.tolerate(do.openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC))
     do.tolerate(do.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
-    if uid or gid:
-        do.tolerate(do.fchownat(fd, "", uid or 0, gid or 0, AT_EMPTY_PATH))
-    do.tolerate(do.close(fd))
-    return made, room
+    if not (uid or gid):
+        do.tolerate(do.close(fd))
+    return made, fd, room
 
 
-def _verify(node: Node, check: tuple[Fd, Out], root: int, hand: Hand) -> None:
-    made, room = check
-    kind, path, major, minor, *_ = node
+def _verify(node: Node, check: tuple[Fd, Fd, Out], root: int, hand: Hand) -> None:
+    made, fd, room = check
+    kind, path, major, minor, _, uid, gid = node
     if int(made) == -EPERM:
         _bind(path, root, hand)
         return
@@ -153,6 +152,10 @@ def _verify(node: Node, check: tuple[Fd, Out], root: int, hand: Hand) -> None:
     found = unpack_from("<H", room.data, 28)[0] & 0o170000, unpack_from("<2I", room.data, 128)
     if found != (_KINDS[kind], (0, 0) if kind == "p" else (major, minor)):
         raise SecurityError(f"{path} in the container is not the device {kind} {major}:{minor}")
+    if uid or gid:
+        with hand.batch() as do:
+            do.fchownat(fd, "", uid or 0, gid or 0, AT_EMPTY_PATH)
+            do.close(fd)
 
 
 def _bind(path: str, root: int, hand: Hand) -> None:

@@ -2,7 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.kernel import inroot
-from minirunc.kernel.constants import O_NONBLOCK
+from minirunc.kernel.constants import O_NOCTTY, O_NONBLOCK
 from minirunc.kernel.hand import Batch
 from minirunc.kernel.syscalls import Fd
 
@@ -33,7 +33,9 @@ def open_passwd(env: list[str], root: int, do: Batch) -> Fd:
     given = [item for item in env if item.startswith("HOME=")]
     if given and given[-1] != "HOME=":
         return -1
-    return do.tolerate(inroot.openat2(do, root, "/etc/passwd", O_NONBLOCK))  # a fifo in its place must not hold us
+    return do.tolerate(
+        inroot.openat2(do, root, "/etc/passwd", O_NONBLOCK | O_NOCTTY)
+    )  # a fifo in its place must not hold us
 
 
 def home(passwd: bytes, uid: int) -> str:
