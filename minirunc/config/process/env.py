@@ -33,9 +33,8 @@ def open_passwd(env: list[str], root: int, do: Batch) -> Fd:
     given = [item for item in env if item.startswith("HOME=")]
     if given and given[-1] != "HOME=":
         return -1
-    return do.tolerate(
-        inroot.openat2(do, root, "/etc/passwd", O_NONBLOCK | O_NOCTTY)
-    )  # a fifo in its place must not hold us
+    # A fifo in its place must not hold us, a terminal not become ours.
+    return do.tolerate(inroot.openat2(do, root, "/etc/passwd", O_NONBLOCK | O_NOCTTY))
 
 
 def home(passwd: bytes, uid: int) -> str:
