@@ -7,11 +7,11 @@ Python, outside   writes the id maps and clock offsets of the new ones
 
 import posix
 
-from minirunc.base.errors import Error
+from minirunc.base.errors import Error, SyscallError
 from minirunc.config import Config, hostname
 from minirunc.config.linux import namespaces
 from minirunc.config.linux.resources import devices
-from minirunc.kernel import bpf
+from minirunc.kernel import bpf, procfs
 from minirunc.kernel.constants import (
     AT_FDCWD,
     CGROUP2_SUPER_MAGIC,
@@ -24,10 +24,12 @@ from minirunc.kernel.constants import (
     O_DIRECTORY,
     O_NONBLOCK,
     O_RDWR,
+    PR_SET_DUMPABLE,
 )
 from minirunc.kernel.hand import Hand
 from minirunc.kernel.syscalls import Out
 
+EPERM = 1
 F_SETFL = 4
 
 
@@ -47,13 +49,14 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
     if new & CLONE_NEWTIME:
         flags = _new_time(hand, config, cgroup, flags)
     with hand.batch() as do:
-        bpf.attach(do, cgroup, program)
+        if program >= 0:
+            bpf.attach(do, cgroup, program)
         do.forks(do.clone3(flags, cgroup=cgroup if flags & CLONE_INTO_CGROUP else 0))
     if flags & CLONE_NEWUSER:
         _map_ids(hand, config)
     with hand.batch() as do:
         do.close(cgroup)
-        do.close(program)
+        do.tolerate(do.close(program))
         if kinds & CLONE_NEWUSER:
             do.setresgid(0, 0, 0)
             do.setresuid(0, 0, 0)
@@ -76,14 +79,21 @@ def _open(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
     with hand.batch() as do:
         cgroup = do.openat(AT_FDCWD, cgroup_on_host, O_DIRECTORY | O_CLOEXEC)
         do.fstatfs(cgroup, magic)
-        program = bpf.load(do, bpf.device_program(devices.rules(config.linux.resources.devices)))
+        program = do.tolerate(bpf.load(do, bpf.device_program(devices.rules(config.linux.resources.devices))))
         if fifo_on_host:
             posix.mkfifo(fifo_on_host, 0o600)
             fifo = do.openat(AT_FDCWD, fifo_on_host, O_RDWR | O_CLOEXEC | O_NONBLOCK)
             do.fcntl(fifo, F_SETFL, O_RDWR)  # opened without waiting, read with
     if int.from_bytes(magic.data[:8], "little") != CGROUP2_SUPER_MAGIC:
         raise Error(f"{cgroup_on_host} is not on a cgroup2 file system")
+    if int(program) < 0 and not (int(program) == -EPERM and _without_privilege()):
+        raise SyscallError("bpf", "BPF_PROG_LOAD, the device program", -int(program))
     return int(cgroup), int(program), int(fifo) if fifo_on_host else None
+
+
+def _without_privilege() -> bool:
+    """Whether we are not root of the host: then we have no device to give, and bpf(2) is not ours to call."""
+    return posix.geteuid() != 0 or procfs.read("self/uid_map").split() != ["0", "0", str(2**32 - 1)]
 
 
 def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
@@ -110,5 +120,13 @@ def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
 def _map_ids(hand: Hand, config: Config) -> None:
     from minirunc.config.linux import gid_mappings, uid_mappings
 
+    ordinary = posix.geteuid() != 0
+    if ordinary:
+        # /proc/PID of who is not dumpable is root's. Nobody but its own user can reach it, and nobody is inside yet.
+        with hand.batch() as do:
+            do.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     uid_mappings.apply(config.linux.uid_mappings, hand.pid)
     gid_mappings.apply(config.linux.gid_mappings, hand.pid)
+    if ordinary:
+        with hand.batch() as do:
+            do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
