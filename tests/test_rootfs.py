@@ -280,17 +280,17 @@ def test_masked_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     made = secrets(
         bundle(f"""
         {MOUNTINFO}
-        cat /one.txt /two.txt /proc/keys; ls /one /two /link /proc/acpi; ls -d /absent 2>/dev/null
+        cat /one.txt /two.txt /proc/version; ls /one /two /link /proc/tty; ls -d /absent 2>/dev/null
         stat -c %F,%t:%T /one.txt; echo x >/one.txt && cat /one.txt
         touch /one/x /two/x; stat -f -c '%b %c' /one
     """)
     )
-    paths = ["/one", "/link", "/one.txt", "/two.txt", "/absent", "/one.txt/below", "/proc/keys", "/proc/acpi", "/one"]
+    paths = ["/one", "/link", "/one.txt", "/two.txt", "/absent", "/one.txt/below", "/proc/version", "/proc/tty", "/one"]
     made.linux["maskedPaths"] = paths
     result = minirunc.run(made)
     mounts, lines = split(result.out)
     assert lines == [
-        *("/link:", "", "/one:", "", "/proc/acpi:", "", "/two:"),
+        *("/link:", "", "/one:", "", "/proc/tty:", "", "/two:"),
         "character special file,1:3",
         "1 1",
     ]
@@ -298,7 +298,7 @@ def test_masked_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
         "touch: /one/x: Read-only file system",
         "touch: /two/x: Read-only file system",
     ]
-    directories = [mounts[point] for point in ("/one", "/two", "/proc/acpi")]
+    directories = [mounts[point] for point in ("/one", "/two", "/proc/tty")]
     assert len({mount.device for mount in directories}) == 1
     assert all(mount.fs_type == "tmpfs" and "ro" in mount.options for mount in directories)
     assert not {"/link", "/absent"} & set(mounts)

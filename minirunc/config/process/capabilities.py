@@ -124,7 +124,7 @@ def apply(capabilities: Capabilities | None, do: Batch, available: int) -> None:
     ambient = mask(capabilities.ambient) & _raisable(capabilities) & available
     for number in range(64):
         if ambient >> number & 1:
-            do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)
+            do.tolerate(do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0))  # securebits may forbid it
 
 
 def _data(effective: int, permitted: int, inheritable: int) -> bytes:
