@@ -54,6 +54,8 @@ def run(
     no_subreaper: bool,
 ) -> int:
     """The exit status of the container's process; 0 at once if detached."""
+    if console_socket and not detach:
+        raise Error("cannot use console socket if minirunc will not detach or allocate tty")
     listen = handover.listen_fds()
     with foreground.Signals():
         birth = born(
@@ -80,7 +82,8 @@ def run(
             raise
         if detach:
             return 0
-        status = foreground.wait(state.pid, birth.master)
-        if not keep:
-            life.end(birth.store, state)
-        return status
+        try:
+            return foreground.wait(state.pid, birth.master)
+        finally:
+            if not keep:
+                life.end(birth.store, state)

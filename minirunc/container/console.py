@@ -63,12 +63,3 @@ def _bind(hand: Hand, root: int, slave: int) -> None:
         do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
         do.close(tree)
         do.close(target)
-
-
-def keep_newlines(master: int) -> None:
-    """Before the process writes: no CR before LF here, our own terminal adds it; output into a pipe has none."""
-    import termios  # a shared library that only a terminal in the foreground needs
-
-    mode = termios.tcgetattr(master)
-    mode[1] &= ~termios.ONLCR
-    termios.tcsetattr(master, termios.TCSANOW, mode)

@@ -6,7 +6,7 @@ Signals come as data: blocked, then read from a signalfd(2) or by sigtimedwait(2
 import posix
 from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, sigwaitinfo  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
 
-SIGCHLD, SIGPIPE, SIGURG, SIGWINCH, SIGTTIN, SIGTTOU = 17, 13, 23, 28, 21, 22
+SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGCHLD, SIGURG, SIGWINCH = 1, 2, 13, 15, 17, 23, 28
 _NEVER = (9, 19, SIGPIPE, SIGURG)  # KILL and STOP cannot be had; the others are ours
 FORWARDED = tuple(number for number in (*range(1, 32), *range(34, 65)) if number not in _NEVER)
 

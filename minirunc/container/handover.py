@@ -34,9 +34,9 @@ def send_fd(path: str, payload: bytes, fd: int) -> None:
 def give_terminal(master: int, console_socket: str) -> int | None:
     """Send the pty's master away and let go of it, or make it ready for us; returns what we keep."""
     if not console_socket:
-        from minirunc.container import console
+        from minirunc.container import relay
 
-        console.keep_newlines(master)
+        relay.prepare(master)
         return master
     send_fd(console_socket, b"/dev/ptmx", master)
     posix.close(master)
