@@ -27,7 +27,7 @@ from minirunc.config.linux import (
 )
 from minirunc.config.mounts import attach, target
 from minirunc.container import clone, handover, hooks, launch
-from minirunc.container.status import CREATED, CREATING, RUNNING, STOPPED
+from minirunc.container.status import CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
 from minirunc.kernel import cgroupfs, procfs
 from minirunc.kernel.constants import (
@@ -209,15 +209,12 @@ class Birth:
         if listed is None:
             return
         text = hooks.state_text(self.state, CREATING, self.hand.pid)
-        hooks.run_outside("prestart", listed.prestart, text)
-        hooks.run_outside("createRuntime", listed.create_runtime, text)
+        hooks.run_outside("prestart", listed.prestart, text, self.state.bundle)
+        hooks.run_outside("createRuntime", listed.create_runtime, text, self.state.bundle)
         if listed.create_container:
-            text = hooks.state_text(self.state, CREATING, self.pid_inside())
-            kinds = self.config.linux.namespaces
-            wanted = listed.create_container
             from minirunc.container import enter
 
-            enter.run_hooks("createContainer", wanted, text, self.hand.pid, kinds, None, self.state.rootfs)
+            enter.run_create_container_hooks(self.state, self.config, self.hand.pid, self.pid_inside())
 
     def pid_inside(self) -> int:
         """The process's pid as its own pid namespace counts it."""
@@ -287,21 +284,15 @@ class Birth:
     def _start_container_hooks(self) -> None:
         """Where nobody will call `start`."""
         if self.config.hooks and self.config.hooks.start_container:
-            listed = self.config.linux.namespaces
-            text = hooks.state_text(self.state, CREATED, self.pid_inside())
-            wanted = self.config.hooks.start_container
             from minirunc.container import enter
 
-            enter.run_hooks("startContainer", wanted, text, self.hand.pid, listed, self.program.env)
+            enter.run_start_container_hooks(self.state, self.config, self.pid_inside())
 
     def run_poststart(self) -> None:
         """After the process was released; a failure ends the container (runtime-spec 1.3)."""
         if self.config.hooks:
-            hooks.run_outside(
-                "poststart",
-                self.config.hooks.poststart,
-                hooks.state_text(self.state, RUNNING, self.state.pid),
-            )
+            text = hooks.state_text(self.state, RUNNING, self.state.pid)
+            hooks.run_outside("poststart", self.config.hooks.poststart, text, self.state.bundle)
 
     def _undo(self, error: BaseException) -> None:
         """Nothing is left of a birth that failed."""
@@ -314,7 +305,7 @@ class Birth:
             error.add_note("container init was OOM-killed (memory limit too low?)")
         if self.config.hooks:
             text = hooks.state_text(self.state, STOPPED, 0)
-            hooks.run_poststop(self.config.hooks.poststop, text)
+            hooks.run_poststop(self.config.hooks.poststop, text, self.state.bundle)
 
     def _oom_killed(self) -> bool:
         try:

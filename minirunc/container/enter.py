@@ -8,12 +8,14 @@ inside    clone3 into the container's cgroup; the same last steps as a birth
 import posix
 
 from minirunc.base import log
-from minirunc.base.errors import Error, SyscallError
+from minirunc.base.errors import Error
+from minirunc.config import Config
 from minirunc.config.hooks import Hook
 from minirunc.config.linux import Linux, namespaces
 from minirunc.config.linux.namespaces import Namespace
-from minirunc.config.process import Process, env
+from minirunc.config.process import Process
 from minirunc.container import handover, hooks, launch
+from minirunc.container.status import CREATED, CREATING
 from minirunc.container.store import State
 from minirunc.kernel import cgroupfs
 from minirunc.kernel.constants import (
@@ -26,7 +28,6 @@ from minirunc.kernel.constants import (
     O_PATH,
 )
 from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Words
 
 ENOENT, EBUSY = 2, 16
 
@@ -183,50 +184,45 @@ class Entry:
             posix.close(self.master)
 
 
-def run_hooks(
-    kind: str,
-    listed: list[Hook],
-    text: str,
-    pid: int,
-    namespaces: list[Namespace],
-    default_env: list[str] | None,
-    directory: str = "/",
-) -> None:
-    """Run them in `directory` in the namespaces of the container's process `pid`; raises Error for one that fails."""
-    for index, hook in enumerate(listed):
-        given = hooks.streams(text)
-        hand = Hand()
-        try:
-            join(hand, pid, namespaces)
-            inside = [hand.send_fd(fd) for fd in given]
-            variables = default_env if hook.env is None else hook.env
-            if variables is None:
-                variables = [(k + b"=" + v).decode("utf-8", "surrogateescape") for k, v in posix.environ.items()]
-            with hand.batch() as do:
-                for number, fd in enumerate(inside):
-                    do.dup3(fd, number)
-                do.close_range(hand.control + 1)
-                do.chdir(directory)
-            last = hand.batch()
-            last.execve(hook.path, _vector(hook.args or [hook.path]), _vector(variables))
-            hand.become(last)
-        except BaseException as error:
-            hand.kill()
-            hooks.close(given)
-            if isinstance(error, SyscallError):
-                raise Error(f"error running {kind} hook #{index}: {hook.path}: {error}") from None
-            raise
-        hand.close()
-        try:
-            hooks.wait(kind, index, hook, hand.pid, given)
-        finally:
-            hooks.close(given)
+def run_create_container_hooks(state: State, config: Config, pid: int, pid_inside: int) -> None:
+    """In the namespaces of the process `pid`, with its rights, before it changes its root; raises Error."""
+
+    def go(hand: Hand, hook: Hook) -> None:
+        join(hand, pid, config.linux.namespaces)
+        with hand.batch() as do:
+            do.chdir(state.rootfs)  # where runc has them
+        hooks.execute(hand, hook, None)
+
+    text = hooks.state_text(state, CREATING, pid_inside)
+    for index, hook in enumerate(config.hooks.create_container if config.hooks else []):
+        hooks.run("createContainer", index, hook, text, go)
 
 
-def _vector(strings: list[str]) -> Words:
-    return Words(*(text.encode("utf-8", "surrogateescape") for text in strings), 0)
+def run_start_container_hooks(state: State, config: Config, pid_inside: int) -> None:
+    """In the container, by programs of the container: with the user, rights, limits and cgroup of its process."""
+
+    def go(hand: Hand, hook: Hook) -> None:
+        process = _as_process(hook, config.process)
+        join(hand, state.pid, config.linux.namespaces, _cgroups(state, ""))
+        umask = process.user.umask
+        with hand.batch() as do:
+            root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+            do.umask(0o022 if umask is None else umask)
+        program = launch.prepare(hand, int(root), process, make_cwd=False)
+        program.argv = hooks.vector(hook.args or [hook.path])
+        if hook.env is not None:
+            program.envp = hooks.vector(hook.env)
+        launch.finish(hand, process, program, None, 0)
+
+    text = hooks.state_text(state, CREATED, pid_inside)
+    for index, hook in enumerate(config.hooks.start_container if config.hooks else []):
+        hooks.run("startContainer", index, hook, text, go)
 
 
-def environment(process: Process) -> list[str]:
-    """What a startContainer hook inherits: the process's own environment."""
-    return env.complete(process.env, "/")
+def _as_process(hook: Hook, containers: Process) -> Process:
+    """A process like the container's, but for what it executes."""
+    process = Process.__new__(Process)
+    for entry in Process.fields.values():
+        setattr(process, entry[0], getattr(containers, entry[0]))
+    process.args = [hook.path]
+    return process

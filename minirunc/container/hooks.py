@@ -10,21 +10,27 @@ from select import POLLIN, poll
 from time import monotonic
 
 from minirunc.base import jsontext, log
-from minirunc.base.errors import Error
+from minirunc.base.errors import Error, SyscallError
 from minirunc.config.hooks import Hook, Hooks
 from minirunc.container.store import State
+from minirunc.kernel.hand import Hand
+from minirunc.kernel.syscalls import Words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OCI_VERSION = "1.3.0"
 _SHOWN = 4096  # bytes of a failed hook's output quoted in the error
 
 
 def state_text(state: State, status: str, pid: int) -> str:
-    """The runtime-spec's state as JSON; `pid` as the hook's own pid namespace counts it."""
+    """The runtime-spec's state as JSON; `pid` as the hook's own pid namespace counts it, 0 for none."""
     value: dict[str, object] = {
         "ociVersion": OCI_VERSION,
         "id": state.id,
         "status": status,
-        "pid": pid,
+        **({"pid": pid} if pid else {}),
         "bundle": state.bundle,
     }
     if state.annotations:
@@ -37,35 +43,60 @@ def kinds(listed: Hooks | None) -> list[str]:
     return [] if listed is None else [kind for kind, _, _, _ in Hooks.fields.values() if getattr(listed, kind)]
 
 
-def run_outside(kind: str, hooks: list[Hook], text: str) -> None:
-    """Run them in the runtime's namespaces, in order; raises Error for the first that fails."""
+def run_outside(kind: str, hooks: list[Hook], text: str, directory: str) -> None:
+    """Run them in the runtime's namespaces, in `directory` if it is there; raises Error for the first that fails."""
+
+    def go(hand: Hand, hook: Hook) -> None:
+        with hand.batch() as do:
+            do.tolerate(do.chdir(directory))
+        execute(hand, hook, None)
+
     for index, hook in enumerate(hooks):
-        given = streams(text)
+        run(kind, index, hook, text, go)
+
+
+def run(kind: str, index: int, hook: Hook, text: str, go: "Callable[[Hand, Hook], None]") -> None:
+    """Run one and wait for it: `go` has a hand become it, the state on its stdin. Raises Error if it fails."""
+    given = _streams(text)
+    try:
+        hand = Hand()
         try:
-            actions = [(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(given)]
-            try:
-                pid = posix.posix_spawn(
-                    hook.path,
-                    hook.args or [hook.path],
-                    posix.environ if hook.env is None else dict(_pair(item) for item in hook.env),
-                    file_actions=actions,
-                    setsigmask=(),
-                )
-            except OSError as error:
-                raise Error(
-                    f"error running {kind} hook #{index}: {hook.path}: {posix.strerror(error.errno or 0).lower()}"
-                ) from None
-            wait(kind, index, hook, pid, given)
-        finally:
-            close(given)
+            inside = [hand.send_fd(fd) for fd in given]
+            with hand.batch() as do:
+                for number, fd in enumerate(inside):
+                    do.dup3(fd, number)
+                do.close_range(hand.control + 1)
+            go(hand, hook)
+        except BaseException as error:
+            hand.kill()
+            if not isinstance(error, Error):
+                raise
+            is_path = isinstance(error, SyscallError) and error.call == "execve"
+            why = posix.strerror(error.errno).lower() if is_path and isinstance(error, SyscallError) else str(error)
+            raise Error(f"error running {kind} hook #{index}: {hook.path}: {why}") from None
+        hand.close()
+        _wait(kind, index, hook, hand.pid, given)
+    finally:
+        for fd in given:
+            posix.close(fd)
 
 
-def _pair(item: str) -> tuple[str, str]:
-    name, _, value = item.partition("=")
-    return name, value
+def execute(hand: Hand, hook: Hook, default_env: list[str] | None) -> None:
+    """The hand becomes the hook; raises SyscallError. An env that is absent is the default, or else the runtime's."""
+    variables = default_env if hook.env is None else hook.env
+    if variables is None:
+        variables = [(k + b"=" + v).decode("utf-8", "surrogateescape") for k, v in posix.environ.items()]
+    last = hand.batch()
+    last.execve(hook.path, vector(hook.args or [hook.path]), vector(variables))
+    hand.become(last)
 
 
-def streams(text: str) -> tuple[int, int, int]:
+def vector(strings: list[str]) -> Words:
+    """Strings as execve(2) takes them."""
+    return Words(*(text.encode("utf-8", "surrogateescape") for text in strings), 0)
+
+
+def _streams(text: str) -> tuple[int, int, int]:
     """stdin with the state, and empty files for stdout and stderr."""
     state = posix.memfd_create("state", 1)
     posix.write(state, text.encode("utf-8", "surrogateescape"))
@@ -73,13 +104,7 @@ def streams(text: str) -> tuple[int, int, int]:
     return state, posix.memfd_create("stdout", 1), posix.memfd_create("stderr", 1)
 
 
-def close(given: tuple[int, int, int]) -> None:
-    """Let go of a hook's streams."""
-    for fd in given:
-        posix.close(fd)
-
-
-def wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, int]) -> None:
+def _wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, int]) -> None:
     """Wait for the hook within its timeout; raises Error unless it exits with 0."""
     pidfd = posix.pidfd_open(pid)
     try:
@@ -90,6 +115,10 @@ def wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, int
         if not ended:
             posix.kill(pid, 9)
         _, status = posix.waitpid(pid, 0)
+    except BaseException:  # interrupted
+        posix.kill(pid, 9)
+        posix.waitpid(pid, 0)
+        raise
     finally:
         posix.close(pidfd)
     if not ended:
@@ -102,10 +131,10 @@ def wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, int
         raise Error(f"error running {kind} hook #{index}: {hook.path}: {how}, stdout: {out}, stderr: {err}")
 
 
-def run_poststop(hooks: list[Hook], text: str) -> None:
+def run_poststop(hooks: list[Hook], text: str, directory: str) -> None:
     """All of them, whatever one says: a failure is only logged (runtime-spec runtime.md "Lifecycle")."""
     for index, hook in enumerate(hooks):
         try:
-            run_outside("poststop", [hook], text)
+            run_outside("poststop", [hook], text, directory)
         except Error as error:
             log.warning(str(error).replace("hook #0", f"hook #{index}"))

@@ -70,35 +70,33 @@ def _release(store: Store) -> None:
 
 
 def _start_container_hooks(store: Store, state: State) -> None:
-    from minirunc.container import enter, hooks
+    from minirunc.container import enter
 
-    config = config_of(store)
-    assert config.hooks is not None
-    inside = procfs.ns_pid(state.pid)
     try:
-        enter.run_hooks(
-            "startContainer",
-            config.hooks.start_container,
-            hooks.state_text(state, CREATED, inside),
-            state.pid,
-            config.linux.namespaces,
-            enter.environment(config.process),
-        )
+        enter.run_start_container_hooks(state, config_of(store), procfs.ns_pid(state.pid))
     except Error:
-        _kill_all(state)
+        _end_process(state)
         raise
 
 
 def _poststart_hooks(store: Store, state: State) -> None:
     from minirunc.container import hooks
 
-    config = config_of(store)
-    assert config.hooks is not None
+    listed = config_of(store).hooks
+    text = hooks.state_text(state, RUNNING, state.pid)
     try:
-        hooks.run_outside("poststart", config.hooks.poststart, hooks.state_text(state, RUNNING, state.pid))
+        hooks.run_outside("poststart", listed.poststart if listed else [], text, state.bundle)
     except Error:
-        _kill_all(state)
+        _end_process(state)
         raise
+
+
+def _end_process(state: State) -> None:
+    """Stop the container, for good when this returns."""
+    pidfd = _pidfd(state)
+    _kill_all(state)
+    if pidfd is not None:
+        _wait(pidfd, state)
 
 
 def kill(store: Store, number: int, *, everyone: bool = False) -> None:
@@ -271,7 +269,7 @@ def _remove(store: Store, state: State) -> None:
     if poststop:
         from minirunc.container import hooks
 
-        hooks.run_poststop(poststop, hooks.state_text(state, STOPPED, 0))
+        hooks.run_poststop(poststop, hooks.state_text(state, STOPPED, 0), state.bundle)
 
 
 def _poststop_hooks(store: Store) -> "list[Hook]":
