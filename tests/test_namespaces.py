@@ -3,6 +3,7 @@ it was told to join."""
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,6 +171,21 @@ def test_path_that_is_no_namespace_is_refused(
     result = minirunc.run(made)
     assert result.status == 1
     assert f"config.json: linux.namespaces[{index}].path: {why}" in result.err
+
+
+_LINKS = """
+import sys
+from pyroute2 import NetNS
+with NetNS(f"/proc/{sys.argv[1]}/ns/net") as network:
+    print([(link.get_attr("IFLA_IFNAME"), link["state"]) for link in network.get_links()])
+"""
+
+
+def test_netlink_sees_loopback_alone_and_up(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """rtnetlink(7), asked by pyroute2 in the container's network namespace: `lo`, up, and nothing else."""
+    container = minirunc.start(bundle(["sleep", "1000"]))
+    command = [sys.executable, "-c", _LINKS, str(minirunc.pid(container))]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[('lo', 'up')]\n"
 
 
 def test_loopback_is_up_in_a_new_network(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:

@@ -1,17 +1,15 @@
 """What containers may leave behind: directories, processes, cgroups, mounts; minirunc is not asked."""
 
-import ctypes
 import os
 import time
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36
+import prctl
 
 
 def become_subreaper() -> None:
     """Adopt the orphans among our descendants: a process left by a container is our child, and is found."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    prctl.set_child_subreaper(True)
 
 
 def children() -> set[int]:
