@@ -81,8 +81,8 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
     available = capabilities.held_mask(held)
     for line in capabilities.warnings(process.capabilities, available):
         log.warning(line)
+    argv, envp = _arguments(hand, process.args, variables)  # before the limits, which bind the hand, too
     path = _try_as_user(hand, process, variables, available, late, streams)
-    argv, envp = _arguments(hand, process.args, variables)
     if process.scheduler:
         from minirunc.config.process import scheduler  # modules that most processes do not need
 
@@ -91,7 +91,6 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
         from minirunc.config.process import io_priority
 
         io_priority.apply(process.io_priority, hand)
-    rlimits.apply(process.rlimits, hand.pid)  # last: they bind the hand, too
     return Program(path, argv, variables, envp, available)
 
 
@@ -140,10 +139,12 @@ def _try_as_user(
             user.give_back(do)
             capabilities.set_effective(do, held, held)
             do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # changed ids make it what fs.suid_dumpable says
+            limits = rlimits.apply(process.rlimits, do)
     except SyscallError as error:
         if error.call.startswith("set"):
             error.add_note("unable to setup user")
         raise
+    rlimits.finish(process.rlimits, limits, hand.pid)
     if int(entered) < 0:
         raise cwd.failed(process.cwd, -int(entered))
     if not room.text().startswith(b"/"):

@@ -21,7 +21,8 @@ _NUMBERS = {
     "memfd_create": (319, 279), "mkdirat": (258, 34), "mknodat": (259, 33), "mmap": (9, 222), "mount": (165, 40),
     "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428), "openat": (257, 56),
     "openat2": (437, 437), "personality": (135, 92), "pidfd_open": (434, 434), "pivot_root": (155, 41),
-    "prctl": (157, 167), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212), "rt_sigaction": (13, 134),
+    "prctl": (157, 167), "prlimit64": (302, 261), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
+    "rt_sigaction": (13, 134),
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "sendmsg": (46, 211),
     "setdomainname": (171, 162), "setfsgid": (123, 152), "setfsuid": (122, 151), "setgroups": (116, 159),
     "sethostname": (170, 161), "setns": (308, 268),
@@ -258,6 +259,10 @@ class Calls:
     def prctl(self, operation: int, *args: Arg) -> Fd:
         """prctl(2)."""
         return self.call("prctl", operation, *args)
+
+    def prlimit64(self, pid: int, resource: int, new: bytes) -> Fd:
+        """prlimit(2); `new` is struct rlimit64, two words: soft, hard."""
+        return self.call("prlimit64", pid, resource, new, None)
 
     def read(self, fd: Fd, out: Arg, count: int) -> Fd:
         """read(2)."""

@@ -1,9 +1,11 @@
 """process.rlimits: set from outside by prlimit(2): the runtime may raise hard limits."""
 
-from resource import prlimit
+from struct import pack
 
 from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.record import Record, UInt64
+from minirunc.kernel.hand import Batch
+from minirunc.kernel.syscalls import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,16 +52,27 @@ def check(process: "Process") -> None:
         seen.add(limit.type)
 
 
-EINVAL = 22
+EPERM, EINVAL = 1, 22
 
 
-def apply(rlimits: list[Rlimit], pid: int) -> None:
-    """From outside, where CAP_SYS_RESOURCE may be had; exactly as given (prlimit(2))."""
-    for rlimit in rlimits:
-        # rlim_t is unsigned, the module's numbers are signed: RLIM_INFINITY is -1.
-        soft, hard = (value - (1 << 64) if value >> 63 else value for value in (rlimit.soft, rlimit.hard))
-        try:
-            prlimit(pid, NUMBERS[rlimit.type], (soft, hard))
-        except (OSError, ValueError) as error:
-            errno = (error.errno if isinstance(error, OSError) else 0) or EINVAL
-            raise SyscallError("prlimit64", f"{pid}, {rlimit.type}, {rlimit.soft}, {rlimit.hard}", errno) from None
+def apply(rlimits: list[Rlimit], do: Batch) -> list[Fd]:
+    """Set them inside, exactly as given; `finish` judges the answers."""
+    return [do.tolerate(do.prlimit64(0, NUMBERS[each.type], pack("<2Q", each.soft, each.hard))) for each in rlimits]
+
+
+def finish(rlimits: list[Rlimit], answers: list[Fd], pid: int) -> None:
+    """What the hand was denied, as in a user namespace it is to raise a hard limit, is set from outside."""
+    for rlimit, answer in zip(rlimits, answers, strict=True):
+        errno = -int(answer)
+        if errno == EPERM:
+            from resource import prlimit  # a shared library that most need not load
+
+            # rlim_t is unsigned, the module's numbers are signed: RLIM_INFINITY is -1.
+            soft, hard = (value - (1 << 64) if value >> 63 else value for value in (rlimit.soft, rlimit.hard))
+            try:
+                prlimit(pid, NUMBERS[rlimit.type], (soft, hard))
+                continue
+            except (OSError, ValueError) as error:
+                errno = (error.errno if isinstance(error, OSError) else 0) or EINVAL
+        if errno:
+            raise SyscallError("prlimit64", f"{pid}, {rlimit.type}, {rlimit.soft}, {rlimit.hard}", errno)
