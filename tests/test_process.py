@@ -193,6 +193,16 @@ def test_home_is_looked_up(minirunc: Runtime, bundle: Callable[..., Bundle]) -> 
 # --- cwd ---
 
 
+def test_cwd_is_made_in_a_read_only_root(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """process.cwd, root.readonly: it is made before the root is read-only, as runc does."""
+    made = bundle("pwd; touch x")
+    made.process["cwd"] = "/opt/app"
+    made.config["root"]["readonly"] = True
+    result = minirunc.run(made)
+    assert (result.status, result.out) == (1, "/opt/app\n")
+    assert "Read-only file system" in result.err
+
+
 def test_cwd_is_made_and_entered(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """process.cwd: made with its parents where missing, mode 0755 of root; links lead inside the root."""
     made = bundle("pwd -P; stat -c '%a %u:%g' . ..")

@@ -171,9 +171,8 @@ class Birth:
                 from minirunc.container import console
 
                 self.master = console.make(hand, self.root, config.process, dev_console=bool(self._mounts_own()))
-            self._make_read_only(place)
             self.program = launch.prepare(hand, self.root, config.process, make_cwd=True)
-            self._last_attributes()
+            self._last_attributes(place)
         except SyscallError as error:
             error.add_note("unable to start container process: error during container init")
             raise
@@ -232,23 +231,18 @@ class Birth:
             with hand.batch() as do:
                 root.pivot(self.root, do)
 
-    def _make_read_only(self, place: target.Place) -> None:
-        """Last of all that is done to the file system."""
-        if not self._mounts_own():
-            return
-        with self.hand.batch() as do:
-            rootfs_propagation.apply(self.config.linux.rootfs_propagation, do)
-            attach.finish(place, do)
-            root.finish(self.config.root, self.root, do)
-
-    def _last_attributes(self) -> None:
+    def _last_attributes(self, place: target.Place) -> None:
+        """Of the file system, in which nothing is made from here on, and of the process."""
         if self.config.linux.personality:
             from minirunc.config.linux import personality
 
             personality.apply(self.config.linux.personality, self.hand)
-        process = self.config.process
-        umask = process.user.umask
+        umask = self.config.process.user.umask
         with self.hand.batch() as do:
+            if self._mounts_own():
+                rootfs_propagation.apply(self.config.linux.rootfs_propagation, do)
+                attach.finish(place, do)
+                root.finish(self.config.root, self.root, do)
             do.umask(0o022 if umask is None else umask)
             if not self.options.no_new_keyring:
                 launch.join_keyring(do, self.store.id)
