@@ -11,5 +11,8 @@ def read(path: str, *, flags: int = 0, dir_fd: int | None = None) -> bytes:
         while part := posix.read(fd, 65536):
             data += part
         return data
+    except OSError as error:
+        error.filename = path  # read(2) does not know it
+        raise
     finally:
         posix.close(fd)

@@ -110,7 +110,9 @@ def _explain(text: str | bytes, name: str) -> object:
         text = text if isinstance(text, str) else text.decode()
         return json.loads(text, parse_constant=_Context.parse_constant)
     except json.JSONDecodeError as broken:
-        why = broken.msg[:1].lower() + broken.msg[1:]
+        why = (broken.msg[:1].lower() + broken.msg[1:]).removesuffix(" at")
+        if broken.doc.startswith("\ufeff"):
+            why = "begins with a byte order mark"
         raise Error(f"{name}:{broken.lineno}:{broken.colno}: {why}") from None
     except UnicodeDecodeError as broken:
         line = broken.object.count(b"\n", 0, broken.start) + 1

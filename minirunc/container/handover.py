@@ -66,7 +66,11 @@ def write_pid_file(path: str, pid: int) -> None:
             posix.write(fd, str(pid).encode())
         finally:
             posix.close(fd)
-        posix.rename(aside, path)
+        try:
+            posix.rename(aside, path)
+        except OSError:
+            posix.unlink(aside)
+            raise
     except OSError as error:
         raise Error(f"pid file {path}: {posix.strerror(error.errno or 0).lower()}") from None
 
