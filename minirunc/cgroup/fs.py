@@ -12,6 +12,8 @@ from minirunc.kernel import cgroupfs
 
 EPERM, ENOENT, ENODEV = 1, 2, 19
 
+GONE = (2, 19)  # ENOENT, ENODEV: what a cgroup's file answers when the cgroup was removed
+
 
 def path_for(cgroups_path: str, container_id: str) -> str:
     """The cgroup's path below the hierarchy's root: absolute as given, else beside the runtime's own cgroup."""
@@ -164,7 +166,10 @@ def kill(cgroup: int) -> None:
         cgroupfs.write(cgroup, "cgroup.kill", "1")
     except FileNotFoundError:  # before Linux 5.14
         for pid in cgroupfs.processes(cgroup):
-            posix.kill(pid, 9)
+            try:
+                posix.kill(pid, 9)
+            except ProcessLookupError:
+                continue
         cgroupfs.write(cgroup, "cgroup.freeze", "0")
 
 
@@ -195,6 +200,19 @@ def remove_levels(made: list[str]) -> None:
             break
 
 
+def _empty(parent: int, name: str, end: float) -> None:
+    """End what is in the cgroup until the time `end`; raises Error naming what is still there."""
+    cgroup = cgroupfs.child(parent, name)
+    try:
+        kill(cgroup)
+        empty = _wait(cgroup, "populated", 0, end - monotonic())
+        if not empty or monotonic() > end:
+            pids = ", ".join(map(str, cgroupfs.processes(cgroup)))
+            raise Error(f"unable to remove cgroup {name}: still in it: {pids or 'no process'}")
+    finally:
+        posix.close(cgroup)
+
+
 def _remove(parent: int, name: str, timeout_s: float) -> None:
     end = monotonic() + timeout_s
     pause = 0.0005
@@ -207,14 +225,11 @@ def _remove(parent: int, name: str, timeout_s: float) -> None:
         except OSError as error:
             if error.errno != 16:
                 raise
-        cgroup = cgroupfs.child(parent, name)
         try:
-            kill(cgroup)
-            empty = _wait(cgroup, "populated", 0, end - monotonic())
-            if not empty or monotonic() > end:
-                pids = ", ".join(map(str, cgroupfs.processes(cgroup)))
-                raise Error(f"unable to remove cgroup {name}: still in it: {pids or 'no process'}")
-        finally:
-            posix.close(cgroup)
+            _empty(parent, name, end)
+        except OSError as error:
+            if error.errno not in GONE:  # somebody else removed it
+                raise
+            continue
         sleep(pause)  # an emptied cgroup stays busy until its last zombie is reaped
         pause = min(2 * pause, 0.05)

@@ -148,6 +148,10 @@ def _kill_all(state: State) -> bool:
     try:
         there = bool(cgroupfs.processes(cgroup))
         fs.kill(cgroup)
+    except OSError as error:
+        if error.errno not in fs.GONE:
+            raise
+        return False
     finally:
         posix.close(cgroup)
     return there
@@ -187,7 +191,7 @@ def delete(store: Store, *, force: bool = False) -> None:
     try:
         try:
             state = store.load()
-        except Error:
+        except (Error, OSError):
             if force:
                 _remove(store, _salvaged(store))
                 return
@@ -225,7 +229,7 @@ def _forced_lock(store: Store) -> int:
         pass
     try:
         _kill_all(store.load())
-    except Error:
+    except (Error, OSError):
         pass
     try:
         return store.lock(_PATIENCE_FORCED_S)
@@ -275,7 +279,7 @@ def _remove(store: Store, state: State) -> None:
 def _poststop_hooks(store: Store) -> "list[Hook]":
     try:
         listed = config_of(store).hooks
-    except Error as error:
+    except (Error, OSError) as error:
         log.warning(f"poststop hooks are not run: {error}")
         return []
     return listed.poststop if listed else []

@@ -104,24 +104,32 @@ class Store:
 
     def check_free(self) -> None:
         """Raise StateError if the id is in use."""
-        if self.exists():
-            raise StateError(f"container with given ID already exists: {self.id}")
+        try:
+            posix.stat(self.directory, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        raise StateError(f"container with given ID already exists: {self.id}")
 
     def claim(self) -> None:
         """Make the directory and hold its lock; raises StateError if the id is in use."""
-        root = self.directory.rpartition("/")[0]
         try:
-            posix.mkdir(self.directory, 0o711)
-        except FileNotFoundError:
-            _make_root(root)
-            posix.mkdir(self.directory, 0o711)
-        except FileExistsError:
-            self.check_free()
-            raise
+            while not self._made():
+                self.check_free()  # if it does not raise, the other one is gone again
         except OSError as error:
             why = posix.strerror(error.errno or 0).lower()
             raise Error(f"cannot make the state directory {self.directory}: {why}") from None
         self._claim = self.lock()
+
+    def _made(self) -> bool:
+        try:
+            try:
+                posix.mkdir(self.directory, 0o711)
+            except FileNotFoundError:
+                _make_root(self.directory.rpartition("/")[0])
+                posix.mkdir(self.directory, 0o711)
+        except FileExistsError:
+            return False
+        return True
 
     def release(self) -> None:
         """Let go of the lock that `claim` took."""
