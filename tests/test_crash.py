@@ -270,10 +270,10 @@ class TestStaleState:
     def test_reused_pid(self, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
         """A process with the pid that started at another time is somebody else: neither shown nor killed."""
         id = minirunc.start(bundle("sleep 1000"))
-        stranger = subprocess.Popen(["sleep", "1000"])
+        minirunc.ok("kill", id, "KILL")
+        minirunc.wait_for_status(id, "stopped")
+        stranger = subprocess.Popen(["sleep", "1000"])  # now: a clock tick later it starts at another time
         try:
-            minirunc.ok("kill", id, "KILL")
-            minirunc.wait_for_status(id, "stopped")
             edit(minirunc, id, pid=stranger.pid)
             state = minirunc.state(id)
             assert (state["status"], state["pid"]) == ("stopped", 0)

@@ -7,7 +7,7 @@ import pytest
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Runtime, wait_until
 
-BOMB = "bomb() { bomb | bomb & }; bomb; sleep 1000"
+BOMB = "bomb() { bomb | bomb & }; bomb; exec sleep 1000"  # exec: the bomb may leave nothing to fork
 
 
 @pytest.mark.parametrize(("limit", "value"), [(20, "20"), (-1, "max")])
