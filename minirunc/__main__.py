@@ -1,6 +1,7 @@
 """The entry of the command line: parse, call, report; the only place that prints an error or exits."""
 
 import sys
+from _signal import SIG_DFL, SIGCHLD, signal  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
 from posix import O_RDWR, _exit, close, environ, set_inheritable, strerror, write
 from posix import open as open_fd
 
@@ -23,6 +24,7 @@ def main() -> "NoReturn":
     """Do what sys.argv asks for and leave with its exit status, at once: there is nothing to tidy up."""
     if sys.stdin is None or sys.stdout is None or sys.stderr is None:
         _fill_standard_fds()
+    signal(SIGCHLD, SIG_DFL)  # who called us may ignore it, and then no process could be waited for
     face = _Face(sys.argv[0])
     try:
         status = face.run(sys.argv[1:])

@@ -383,7 +383,7 @@ def test_signals_are_as_usual_in_hooks(minirunc: Runtime, made: Bundle, log: Log
     minirunc.ok("delete", "--force", id)
     lines = log.lines()
     assert len(lines) == 2 * len(KINDS)
-    mask = ~(1 << signal.SIGQUIT - 1)  # which busybox's sh ignores
+    mask = ~(1 << signal.SIGQUIT - 1)  # which busybox's sh ignores for a last command
     assert {line for line in lines if int(line.split()[1], 16) & mask} == set(), lines
 
 

@@ -166,7 +166,7 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-import json, os, resource, signal, threading
+import json, os, resource, signal, threading, time
 
 from minirunc.base.errors import Error
 from minirunc.container import life
@@ -256,12 +256,15 @@ first.join()
 container(id)  # imports, and the hand's program, which stays open
 before = seen()
 if threads:
+    end = time.monotonic() + 30
     working = [threading.Thread(target=many, args=(f"{id}-{n}",)) for n in range(threads)]
     for thread in working:
         thread.start()
     for thread in working:
         thread.join()
     assert len(done) == threads
+    while len(os.listdir("/proc/self/task")) > len(before["threads"]) and time.monotonic() < end:
+        time.sleep(0.01)  # the kernel may need a moment after join
 else:
     many(id)
 print(json.dumps([before, seen()]))

@@ -442,6 +442,19 @@ def test_run_and_exec_give_the_exit_status(
     assert minirunc("exec", id, "sh", "-c", script) == Result(status, "", "")
 
 
+def test_caller_that_ignores_or_blocks_signals(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """Exit statuses are known all the same, hooks are waited for, and no process inherits it."""
+    made = bundle("grep -E '^Sig(Blk|Ign)' /proc/self/status; exit 4")
+    made.config["hooks"] = {kind: [{"path": "/bin/true"}] for kind in ("prestart", "startContainer", "poststop")}
+    minirunc.prefix = ["env", "--ignore-signal", "--block-signal"]
+    none = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+    assert minirunc.run(made) == Result(4, none, "")
+    id = minirunc.start(bundle("exec sleep 1000"))
+    assert minirunc("exec", id, "sh", "-c", "exit 5") == Result(5, "", "")
+    assert minirunc("exec", id, "sh", "-c", "kill -TERM $$") == Result(128 + signal.SIGTERM, "", "")
+    minirunc.ok("delete", "--force", id)
+
+
 def test_run_forwards_signals(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """What the command gets, the container's process gets; what that does then is the command's exit status."""
     made = bundle("trap 'exit 5' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.02; done")
