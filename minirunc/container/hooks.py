@@ -7,7 +7,6 @@ Their streams are memfds: nothing blocks on a pipe, and a hook that leaves a dae
 
 import posix
 from select import POLLIN, poll
-from time import monotonic
 
 from minirunc.base import jsontext, log
 from minirunc.base.errors import Error, SyscallError
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 OCI_VERSION = "1.3.0"
 _SHOWN = 4096  # bytes of a failed hook's output quoted in the error
+_LONGEST_S = (2**31 - 1) // 1000
 
 
 def state_text(state: State, status: str, pid: int) -> str:
@@ -110,8 +110,8 @@ def _wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, in
     try:
         watch = poll()
         watch.register(pidfd, POLLIN)
-        end = None if hook.timeout is None else monotonic() + hook.timeout
-        ended = watch.poll(None if end is None else max(0, (end - monotonic()) * 1000))
+        # poll(2) counts milliseconds in an int: a timeout of weeks that does not fit is as good as none
+        ended = watch.poll(None if hook.timeout is None or hook.timeout > _LONGEST_S else hook.timeout * 1000)
         if not ended:
             posix.kill(pid, 9)
         _, status = posix.waitpid(pid, 0)
