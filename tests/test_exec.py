@@ -105,6 +105,23 @@ def test_paused_container(minirunc: Runtime, id: str) -> None:
     assert waiting.communicate(timeout=30) == ("hello\n", "")
 
 
+def test_frozen_cgroup_above_or_below(minirunc: Runtime, made: Bundle) -> None:
+    """Though the container itself is not paused: a prompt answer, where the process could not begin."""
+    made.linux["cgroupsPath"] = f"/{minirunc.token}/container"
+    id = minirunc.start(made)
+    cgroup = minirunc.cgroup(id)
+    (cgroup / "below").mkdir()
+    (cgroup / "below/cgroup.freeze").write_text("1")
+    why = "cannot exec in a paused container (use --ignore-paused to override)"
+    assert f"{why}: {cgroup}/below is frozen" in failure(minirunc("exec", "--cgroup", "below", id, "true"))
+    assert minirunc.ok("exec", id, "echo", "hello") == "hello\n"
+    (cgroup.parent / "cgroup.freeze").write_text("1")
+    wait_until(lambda: "frozen 1" in (cgroup / "cgroup.events").read_text(), "it is frozen")
+    assert f"{why}: {cgroup} is frozen" in failure(minirunc("exec", id, "true"))
+    minirunc.ok("delete", "--force", id)
+    assert not cgroup.parent.exists()
+
+
 def test_stopped_container(minirunc: Runtime, id: str) -> None:
     """Refused."""
     minirunc.ok("kill", id, "KILL")

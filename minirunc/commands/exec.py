@@ -78,7 +78,11 @@ def exec_(
     _check_terminal(wanted, detach, console_socket)
     handover.check_preserved(preserve_fds)
     options = enter.Options(
-        console_socket=console_socket, detach=detach, preserve_fds=preserve_fds, sub_cgroup=_sub_cgroup(cgroup)
+        console_socket=console_socket,
+        detach=detach,
+        preserve_fds=preserve_fds,
+        sub_cgroup=_sub_cgroup(cgroup),
+        ignore_paused=ignore_paused,
     )
     with foreground.Signals():
         entered = enter.Entry(state, config.linux, wanted, options)

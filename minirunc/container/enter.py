@@ -8,7 +8,7 @@ inside    clone3 into the container's cgroup; the same last steps as a birth
 import posix
 
 from minirunc.base import log
-from minirunc.base.errors import Error
+from minirunc.base.errors import Error, StateError
 from minirunc.config import Config
 from minirunc.config.hooks import Hook
 from minirunc.config.linux import Linux, namespaces
@@ -35,15 +35,22 @@ ENOENT, EBUSY = 2, 16
 class Options:
     """What an exec is asked for beside the process itself."""
 
-    __slots__ = ("console_socket", "detach", "preserve_fds", "sub_cgroup")
+    __slots__ = ("console_socket", "detach", "ignore_paused", "preserve_fds", "sub_cgroup")
 
     def __init__(
-        self, *, console_socket: str = "", detach: bool = False, preserve_fds: int = 0, sub_cgroup: str = ""
+        self,
+        *,
+        console_socket: str = "",
+        detach: bool = False,
+        preserve_fds: int = 0,
+        sub_cgroup: str = "",
+        ignore_paused: bool = False,
     ) -> None:
         self.console_socket = console_socket
         self.detach = detach
         self.preserve_fds = preserve_fds  # fds 3 and up that the process keeps
         self.sub_cgroup = sub_cgroup  # below the container's
+        self.ignore_paused = ignore_paused  # wait until the cgroup is thawed
 
 
 def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | None = None) -> None:
@@ -103,6 +110,20 @@ def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":
     return [own] if moved == state.cgroup else [own, root + moved]
 
 
+def _check_thawed(path: str) -> None:
+    """In a frozen cgroup a process would not begin; this or one above may stand still while the container runs."""
+    try:
+        cgroup = cgroupfs.open_directory(path)
+        try:
+            frozen = cgroupfs.flag(cgroup, "cgroup.events", "frozen")
+        finally:
+            posix.close(cgroup)
+    except OSError:  # told when it is joined
+        return
+    if frozen:
+        raise StateError(f"cannot exec in a paused container (use --ignore-paused to override): {path} is frozen")
+
+
 def _below(cgroup: str, sub: str) -> str:
     parts: list[str] = []
     for part in sub.split("/"):
@@ -137,14 +158,17 @@ class Entry:
         hand, process = self.hand, self.process
         log.debug("nsexec container setup: joining the namespaces")
         affinity = process.exec_cpu_affinity
+        cgroups = _cgroups(state, self.options.sub_cgroup)
+        if cgroups and not self.options.ignore_paused:
+            _check_thawed(cgroups[0])
         if affinity:
             from minirunc.config.process import exec_cpu_affinity
 
             exec_cpu_affinity.apply(affinity.initial, hand.pid)
-            join(hand, state.pid, linux.namespaces, _cgroups(state, self.options.sub_cgroup))
+            join(hand, state.pid, linux.namespaces, cgroups)
             exec_cpu_affinity.apply(affinity.final, hand.pid)
         else:
-            join(hand, state.pid, linux.namespaces, _cgroups(state, self.options.sub_cgroup))
+            join(hand, state.pid, linux.namespaces, cgroups)
         log.debug("child process in init(): the hand is inside")
         if linux.personality:
             from minirunc.config.linux import personality
