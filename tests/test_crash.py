@@ -440,3 +440,48 @@ def test_interrupted(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     assert (creating.returncode, err.count("\n")) == (130, 1)
     assert "interrupted" in err
     assert leftovers.state_directories(minirunc.root) == set()
+
+
+class TestFullDisk:
+    """The state directory's file system has no room: the command fails with one line, and is undone."""
+
+    def tried(self, minirunc: Runtime, made: Bundle, option: str) -> tuple[int, str, str]:
+        """`create` on a tmpfs mounted with this option; its status, what it said, and what is on the tmpfs then."""
+        minirunc.root.mkdir(exist_ok=True)
+        root = minirunc.root
+        script = (
+            f"mount -t tmpfs -o {option} none {root}; "
+            f'if "$@"; then {minirunc.binary} --root {root} delete --force {minirunc.token}; '
+            f"else s=$?; ls -A {root}; exit $s; fi"
+        )
+        minirunc.prefix = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+        made.write()
+        result = minirunc("create", "--bundle", made.path, minirunc.token)
+        return result.status, result.err, result.out
+
+    def test_no_inodes(self, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+        """At every file of its own: directory, state.json, config.json, fifo."""
+        made = bundle("sleep 1000")
+        done = False
+        for count in range(1, 12):
+            status, err, left = self.tried(minirunc, made, f"nr_inodes={count}")
+            assert left == ""
+            if status == 0:
+                done = True
+                break
+            assert "no space left on device" in err
+            assert err.count("\n") == 1
+        assert done
+        assert count > 3
+
+    def test_no_blocks(self, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+        """In the middle of state.json or of the copy of config.json."""
+        made = bundle("sleep 1000")
+        made.config["annotations"] = {"long": "x" * 20000}
+        for size in range(4, 80, 4):
+            status, err, left = self.tried(minirunc, made, f"size={size}k")
+            assert left == ""
+            if status == 0:
+                break
+            assert "no space left on device" in err
+        assert 24 < size < 76
