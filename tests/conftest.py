@@ -10,6 +10,7 @@ import pytest
 from minirunc.kernel import syscalls
 from minirunc.kernel.hand import Hand
 from minirunc.kernel.hand_code import MACHINES, machine
+from tests.attacks import table
 from tests.ground import bundle as bundles
 from tests.ground import hands, leftovers
 from tests.ground.runtime import PURE_V2, Runtime
@@ -93,10 +94,16 @@ def place(tmp_path: Path) -> SimpleNamespace:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A skip that does not say why is a failure."""
+    """A skip that does not say why is a failure; an attack is noted for the table."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         if why.removeprefix("Skipped").strip(": ") in ("", "unconditional skip"):
             report.outcome, report.longrepr = "failed", f"{item.nodeid}: a skipped test must say why"
+    table.note(item, report)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of attacks."""
+    table.summary(terminalreporter)
