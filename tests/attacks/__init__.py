@@ -1,4 +1,4 @@
-"""Attacks on minirunc, rebuilt as they were made: against this kernel and in User-Mode Linux (tests/uml/test_attacks.py).
+"""Attacks on minirunc, rebuilt as they were made: on this kernel and in User-Mode Linux (tests/uml/test_attacks.py).
 
 A test here takes the part of the attacker (an image, a process inside, a neighbour that shares a volume, a caller's
 input) and asserts that the host is untouched. `@attack(...)` gives it its line in the table that the run prints.
