@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from minirunc.base.errors import SecurityError, SyscallError
 from minirunc.kernel import procfs
+from minirunc.kernel.constants import (
+    AT_FDCWD,
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    MS_BIND,
+    O_CLOEXEC,
+    O_DIRECTORY,
+    O_PATH,
+    O_RDONLY,
+)
+from minirunc.kernel.hand import Hand
 from tests.ground import hands
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -99,3 +111,59 @@ def test_links_are_not_followed() -> None:
     """/proc/PID/exe and the like are no text of /proc's."""
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
         procfs.read("self/exe")
+
+
+# --- a procfs to write by, inside ---
+
+EXDEV = 18
+
+
+def open_below(hand: Hand, proc: int, name: str) -> str:
+    """What the hand opened there, as the kernel names it."""
+    with hand.batch() as do:
+        file = procfs.below(do, proc, name, O_RDONLY)
+    return os.readlink(f"/proc/{hand.pid}/fd/{int(file)}")
+
+
+def without_new_procfs(hand: Hand) -> int:
+    """Have the hand where it may mount, but no new procfs: its root."""
+    with hand.batch() as do:
+        do.unshare(CLONE_NEWUSER | CLONE_NEWNS)
+        root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+    return int(root)
+
+
+def test_private_procfs_is_nobody_elses(hand: Hand) -> None:
+    """CVE-2025-52881: what is mounted over files of the /proc that all see is not there."""
+    with hand.batch() as do:
+        do.unshare(CLONE_NEWNS)
+        root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+        do.mount("/dev/null", "/proc/version", None, MS_BIND)
+    proc = procfs.private(hand, int(root))
+    assert open_below(hand, proc, "version") == "/version"
+    assert open_below(hand, proc, "thread-self/attr/current").endswith("/attr/current")
+
+
+def test_where_no_new_procfs_is_allowed_files_mounted_over_are_refused(hand: Hand) -> None:
+    """Then the mounted one serves, by files of its own alone."""
+    root = without_new_procfs(hand)
+    with hand.batch() as do:
+        do.mount("/dev/null", "/proc/version", None, MS_BIND)
+        do.mount("/tmp", "/proc/sys/fs", None, MS_BIND)
+    proc = procfs.private(hand, root)
+    assert open_below(hand, proc, "sys/kernel/hostname") == "/proc/sys/kernel/hostname"
+    assert open_below(hand, proc, "self/status") == f"/proc/{hand.pid}/status"
+    for name in ("version", "sys/fs/file-nr", "self/root", "self/exe", "self/fd/0", "../etc/passwd"):
+        with pytest.raises(SyscallError) as caught:
+            open_below(hand, proc, name)
+        assert caught.value.errno in (EXDEV, 40), name
+
+
+@pytest.mark.parametrize("forged", ["/tmp", "/proc/sys", "/sys"])
+def test_where_no_new_procfs_is_allowed_a_forged_one_is_refused(hand: Hand, forged: str) -> None:
+    """CVE-2019-16884: another file system, and a directory of a procfs, are not /proc."""
+    root = without_new_procfs(hand)
+    with hand.batch() as do:
+        do.mount(forged, "/proc", None, MS_BIND | 0x4000)
+    with pytest.raises(SecurityError, match="/proc in the container is not a procfs"):
+        procfs.private(hand, root)

@@ -1,12 +1,18 @@
-"""The only code that reads and writes /proc from outside: files of a pid, by fd."""
+"""The only code that opens /proc: from outside files of a pid, inside by a procfs nobody can cover."""
 
 import posix
 
 from minirunc.base import files
-from minirunc.base.errors import Error
+from minirunc.base.errors import Error, SecurityError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.kernel.hand import Batch, Hand
+    from minirunc.kernel.syscalls import Fd
 
 _FLAGS = posix.O_NOFOLLOW | posix.O_CLOEXEC
 _PF_EXITING = 4
+_ROOT_INODE = 1  # PROC_ROOT_INO
 
 
 class Stat:
@@ -57,6 +63,52 @@ def open_in_mount_ns(pid: int, on_host: str) -> int:
         return int(local().openat2(root, on_host, posix.O_PATH | posix.O_CLOEXEC, RESOLVE_IN_ROOT))
     finally:
         posix.close(root)
+
+
+def private(hand: "Hand", root: int) -> int:
+    """The hand's fd of a procfs to write by, inside: a new one, never attached, so that nobody can mount over it.
+
+    Where a new one is denied (a user namespace on a host whose /proc is masked) the mounted one, if it is a whole
+    procfs; what is mounted over its files `below` refuses (CVE-2019-16884, CVE-2025-52881).
+    """
+    from minirunc.kernel.constants import (
+        AT_EMPTY_PATH,
+        FSCONFIG_CMD_CREATE,
+        FSMOUNT_CLOEXEC,
+        FSOPEN_CLOEXEC,
+        O_CLOEXEC,
+        O_DIRECTORY,
+        O_PATH,
+        PROC_SUPER_MAGIC,
+        RESOLVE_BENEATH,
+        RESOLVE_NO_SYMLINKS,
+        STATX_BASIC_STATS,
+    )
+    from minirunc.kernel.syscalls import Out
+
+    with hand.batch() as do:
+        fs = do.tolerate(do.fsopen("proc", FSOPEN_CLOEXEC))
+        do.tolerate(do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None))
+        proc = do.tolerate(do.fsmount(fs, FSMOUNT_CLOEXEC, 0))
+        do.tolerate(do.close(fs))
+    if int(proc) >= 0:
+        return int(proc)
+    magic, stat = Out(120), Out(256)
+    with hand.batch() as do:
+        proc = do.openat2(root, "proc", O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        do.fstatfs(proc, magic)
+        do.statx(proc, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat)
+    inode = int.from_bytes(stat.data[32:40], "little")
+    if int.from_bytes(magic.data[:8], "little") != PROC_SUPER_MAGIC or inode != _ROOT_INODE:
+        raise SecurityError("/proc in the container is not a procfs, and a new one is denied: nothing can be set there")
+    return int(proc)
+
+
+def below(do: "Batch", proc: "Fd", name: str, flags: int) -> "Fd":
+    """Open a file of the procfs that `private` gave, never one that is mounted over it; EXDEV if there is one."""
+    from minirunc.kernel.constants import O_CLOEXEC, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV
+
+    return do.openat2(proc, name, flags | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
 
 def write_id_map(pid: int, kind: str, text: str) -> None:

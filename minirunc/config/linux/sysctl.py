@@ -1,22 +1,10 @@
 """linux.sysctl: written below a /proc/sys of the runtime's own, in the container's namespaces."""
 
 import posix
-from struct import unpack_from
 
-from minirunc.base.errors import ConfigError, SecurityError, SyscallError
-from minirunc.kernel.constants import (
-    FSCONFIG_CMD_CREATE,
-    FSMOUNT_CLOEXEC,
-    FSOPEN_CLOEXEC,
-    O_CLOEXEC,
-    O_DIRECTORY,
-    O_PATH,
-    PROC_SUPER_MAGIC,
-    RESOLVE_BENEATH,
-    RESOLVE_NO_SYMLINKS,
-)
+from minirunc.base.errors import ConfigError, SyscallError
+from minirunc.kernel import procfs
 from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,16 +77,11 @@ def apply(sysctl: dict[str, str], root: int, hand: Hand) -> None:
     """Write them through a procfs of our own that nobody can cover or redirect (CVE-2025-52881)."""
     if not sysctl:
         return
-    proc = _private_procfs(root, hand)
+    proc = procfs.private(hand, root)
     for name, value in sysctl.items():
         try:
             with hand.batch() as do:
-                file = do.openat2(
-                    proc,
-                    "sys/" + below_proc_sys(name),
-                    posix.O_WRONLY | O_CLOEXEC,
-                    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-                )
+                file = procfs.below(do, proc, "sys/" + below_proc_sys(name), posix.O_WRONLY)
                 do.write(file, value.encode())
                 do.close(file)
         except SyscallError as error:
@@ -106,21 +89,3 @@ def apply(sysctl: dict[str, str], root: int, hand: Hand) -> None:
             raise
     with hand.batch() as do:
         do.close(proc)
-
-
-def _private_procfs(root: int, hand: Hand) -> int:
-    """A new, never attached procfs; where that is denied (a user namespace on a host with masked /proc) the mounted."""
-    with hand.batch() as do:
-        fs = do.tolerate(do.fsopen("proc", FSOPEN_CLOEXEC))
-        do.tolerate(do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None))
-        proc = do.tolerate(do.fsmount(fs, FSMOUNT_CLOEXEC, 0))
-        do.tolerate(do.close(fs))
-    if int(proc) >= 0:
-        return int(proc)
-    magic = Out(120)
-    with hand.batch() as do:
-        proc = do.openat2(root, "proc", O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-        do.fstatfs(proc, magic)
-    if unpack_from("<Q", magic.data)[0] != PROC_SUPER_MAGIC:
-        raise SecurityError("/proc in the container is not a procfs: linux.sysctl cannot be written")
-    return int(proc)
