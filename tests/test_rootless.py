@@ -1,5 +1,6 @@
 """An ordinary user runs containers: in a user namespace, in a cgroup that was delegated to him."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,13 +8,20 @@ import pytest
 
 from tests.ground.bundle import Bundle
 from tests.ground.rootless import SUBIDS, USER, given, ordinary_user
-from tests.ground.runtime import Runtime
+from tests.ground.runtime import Runtime, wait_until
 
 
 @pytest.fixture
 def home(minirunc: Runtime) -> Iterator[Path]:
     """The user's directory; `minirunc` is run by him from now on."""
     with ordinary_user(minirunc) as directory:
+        yield directory
+
+
+@pytest.fixture
+def bare_home(minirunc: Runtime) -> Iterator[Path]:
+    """The same, in a cgroup that is not his: he can make none."""
+    with ordinary_user(minirunc, delegated=False) as directory:
         yield directory
 
 
@@ -51,3 +59,136 @@ def test_ids_that_are_not_his_are_refused(minirunc: Runtime, bundle: Callable[..
     result = minirunc.run(made)
     assert (result.status, result.out) == (1, "")
     assert "newuidmap: " in result.err
+
+
+# --- without a cgroup of his own ---
+
+
+def test_no_cgroup_to_be_had_is_none(minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path) -> None:
+    """--rootless auto, no limits, no linux.cgroupsPath: the container runs where its caller is, and all else is the
+    same.
+    """
+    made = given(bundle("exec sleep 1000"), bare_home)
+    id = minirunc.create(made)
+    assert minirunc.status(id) == "created"
+    assert json.loads(minirunc.ok("ps", "--format", "json", id)) == [minirunc.pid(id)]
+    minirunc.ok("start", id)
+    assert minirunc.status(id) == "running"
+    assert minirunc.cgroup(id).name == "own"
+    assert "0::/\n" in minirunc.ok("exec", id, "cat", "/proc/self/cgroup")
+    assert id in minirunc.ok("list")
+    minirunc.ok("exec", "--detach", id, "sleep", "1001")
+    pids = json.loads(minirunc.ok("ps", "--format", "json", id))
+    assert len(pids) == 2
+    assert sorted(line.split()[-1] for line in minirunc.ok("ps", id).splitlines()[1:]) == ["1000", "1001"]
+    minirunc.ok("kill", id, "KILL")
+    minirunc.wait_for_status(id, "stopped")
+    assert minirunc.ok("ps", "--format", "json", id) == "null\n"
+    minirunc.ok("delete", id)
+
+
+def test_what_takes_a_cgroup_says_so(minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path) -> None:
+    """pause and resume freeze a cgroup, exec --cgroup enters one."""
+    id = minirunc.start(given(bundle("exec sleep 1000"), bare_home))
+    none = f"container {id} has no cgroup of its own"
+    for command in (["pause", id], ["exec", "--cgroup", "x", id, "true"]):
+        result = minirunc(*command)
+        assert result.status in (1, 255)
+        assert none in result.err
+    assert "container not paused" in minirunc("resume", id).err
+    minirunc.ok("delete", "--force", id)
+
+
+def test_run_without_a_cgroup_gives_the_status(
+    minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path
+) -> None:
+    """`run`: to the end, nothing said, nothing left, also of what its first process left behind."""
+    made = given(bundle("sleep 1000 & exit 7"), bare_home)
+    assert minirunc.run(made) == (7, "", "")
+
+
+def test_delete_force_ends_what_has_no_cgroup(
+    minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path
+) -> None:
+    """The first process is found by pid and start time, its end is that of its pid namespace."""
+    id = minirunc.start(given(bundle("sleep 1000 & exec sleep 1000"), bare_home))
+    minirunc.ok("delete", "--force", id)
+
+
+def test_limit_without_a_cgroup_is_refused(minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path) -> None:
+    """linux.resources: a limit that cannot be had is an error that names it and what to do; so is --rootless false."""
+    made = given(bundle(), bare_home)
+    made.linux["resources"]["pids"] = {"limit": 10}
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert (
+        "config.json: linux.resources.pids: rootless needs no limits + no cgrouppath when no permission is granted for"
+        " cgroups: it cannot be made: permission denied; remove the limit, or start it in a delegated cgroup"
+    ) in result.err
+
+
+def test_cgroups_path_without_rights_is_refused(
+    minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path
+) -> None:
+    """linux.cgroupsPath is asked for by name: an error names it."""
+    made = given(bundle(), bare_home)
+    made.linux["cgroupsPath"] = f"/{minirunc.id()}"
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "config.json: linux.cgroupsPath: unable to apply cgroup configuration: " in result.err
+    assert "permission denied" in result.err
+
+
+@pytest.mark.parametrize(
+    ("said", "runs"), [("true", True), ("1", True), ("AUTO", True), ("false", False), ("F", False)]
+)
+def test_rootless_option_decides(
+    minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path, said: str, runs: bool
+) -> None:
+    """--rootless: whether a container may do without a cgroup that cannot be made."""
+    made = given(bundle(), bare_home)
+    result = minirunc.run(made, before=["--rootless", said])
+    if runs:
+        assert result == (0, "", "")
+    else:
+        assert result.status == 1
+        assert "unable to apply cgroup configuration" in result.err
+        assert "permission denied" in result.err
+
+
+def test_wrong_value_of_rootless_is_refused(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """--rootless: a truth value or auto, asked where it counts."""
+    result = minirunc.run(bundle(), before=["--rootless", "yes"])
+    assert result.status == 1
+    assert "invalid value for --rootless: yes (true, false or auto)" in result.err
+
+
+def test_shared_pid_namespace_without_a_cgroup_is_warned_of_and_ended(
+    minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path
+) -> None:
+    """No pid namespace either: what shares the container's own user or mount namespace is ended all the same."""
+    made = given(bundle("sleep 1000 & sleep 1001 & exec sleep 1002"), bare_home)
+    made.without_namespace("pid")
+    made.config["mounts"] = [mount for mount in made.config["mounts"] if mount["type"] != "proc"]
+    made.mount("/proc", "none", "/proc", "rbind", "nosuid", "nodev", "noexec")
+    made.write()
+    made.linux["maskedPaths"] = made.linux["readonlyPaths"] = []
+    result = minirunc.run(made, "--detach", id=(id := minirunc.id()))
+    assert result.status == 0
+    assert "Such configuration is strongly discouraged" in result.err
+    wait_until(lambda: len(json.loads(minirunc.ok("ps", "--format", "json", id))) == 3, "all three are there")
+    minirunc.ok("kill", id, "KILL")
+    minirunc.wait_for_status(id, "stopped")
+    minirunc.ok("delete", id)
+    made.args("sleep 1000 & exit 3")
+    assert minirunc.run(made).status == 3
+
+
+def test_no_user_namespace_is_refused(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """linux.namespaces: who is not root gets no container without one."""
+    made = given(bundle(), home)
+    made.without_namespace("user")
+    del made.linux["uidMappings"], made.linux["gidMappings"]
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "config.json: linux.namespaces: rootless container requires user namespaces" in result.err

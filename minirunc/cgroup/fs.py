@@ -190,6 +190,8 @@ def destroy(path: str, made: list[str], timeout_s: float = 10) -> None:
 
 def remove_levels(made: list[str]) -> None:
     """Remove the levels a birth made, innermost first, as long as nobody uses them."""
+    if not made:
+        return
     root, _ = cgroupfs.mount_point()
     for level in reversed(made):
         try:
@@ -223,6 +225,8 @@ def _remove(parent: int, name: str, timeout_s: float) -> None:
         except FileNotFoundError:
             return
         except OSError as error:
+            if not cgroupfs.has(parent, name):  # a read-only hierarchy says so before it looks
+                return
             if error.errno != 16:
                 raise
         try:

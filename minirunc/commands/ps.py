@@ -6,7 +6,7 @@ import sys
 from minirunc.base import jsontext, seams
 from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
-from minirunc.container.status import STOPPED, open_cgroup, status
+from minirunc.container.status import STOPPED, alive, open_cgroup, status
 from minirunc.container.store import State, Store
 from minirunc.kernel import cgroupfs
 
@@ -35,6 +35,10 @@ def ps(settings: Settings, container_id: str, *options: str, format: str) -> int
 
 def _pids(store: Store, state: State) -> list[int]:
     """Those in the container's cgroup and below; none where it has stopped and the cgroup is gone."""
+    if not state.cgroup:
+        from minirunc.container import life, members
+
+        return members.of(state.pid, life.config_of(store).linux.namespaces) if state.pid and alive(state) else []
     try:
         cgroup = open_cgroup(state)
     except FileNotFoundError:

@@ -34,6 +34,7 @@ def born(
         listen_fds=listen_fds,
         no_pivot=no_pivot,
         no_new_keyring=no_new_keyring,
+        rootless=settings.rootless,
     )
     return Birth(settings.root, container_id, options)
 
@@ -85,5 +86,9 @@ def run(
         try:
             return foreground.wait(state.pid, birth.master)
         finally:
+            if not keep and not state.cgroup and not no_subreaper:
+                from minirunc.container import members
+
+                members.end_adopted()
             if not keep:
                 life.end(birth.store, state)

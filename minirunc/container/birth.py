@@ -46,6 +46,7 @@ class Options:
         "no_new_keyring",
         "no_pivot",
         "preserve_fds",
+        "rootless",
         "takes_terminal",
         "waits",
     )
@@ -61,6 +62,7 @@ class Options:
         listen_fds: int = 0,
         no_pivot: bool = False,
         no_new_keyring: bool = False,
+        rootless: str = "auto",
     ) -> None:
         self.bundle = bundle  # absolute
         self.waits = waits  # for `start`, in the state created
@@ -70,6 +72,7 @@ class Options:
         self.listen_fds = listen_fds
         self.no_pivot = no_pivot
         self.no_new_keyring = no_new_keyring
+        self.rootless = rootless  # whether it may do without a cgroup: --rootless
 
 
 class Birth:
@@ -125,7 +128,6 @@ class Birth:
 
     def _intent(self) -> State:
         rootfs = root.on_host(self.config.root, self.options.bundle)
-        path = fs.path_for(self.config.linux.cgroups_path, self.store.id)
         own = procfs.stat(posix.getpid())
         state = State()
         state.id = self.store.id
@@ -136,28 +138,54 @@ class Birth:
         state.bundle = self.options.bundle
         state.rootfs = rootfs
         state.created = now()
-        state.cgroup = path
-        state.cgroup_made = fs.missing_levels(path)
+        try:
+            state.cgroup = fs.path_for(self.config.linux.cgroups_path, self.store.id)
+            state.cgroup_made = fs.missing_levels(state.cgroup)
+        except (cgroupfs.NotMounted, OSError) as error:
+            self._go_without(state, error)
         state.annotations = self.config.annotations
         state.namespaces = [namespace.type for namespace in self.config.linux.namespaces]
         state.hooks = hooks.kinds(self.config.hooks)
         return state
 
     def _make_cgroup(self) -> None:
-        self.cgroup = fs.create(self.state.cgroup)
+        state = self.state
+        if not state.cgroup:
+            return
+        try:
+            if posix.geteuid() != 0:
+                from minirunc.container import rootless
+
+                rootless.check_enter(state.cgroup)
+            self.cgroup = fs.create(state.cgroup)
+        except OSError as error:
+            made = state.cgroup_made
+            self._go_without(state, error)
+            fs.remove_levels(made)
+            self.store.save(state)
+            return
         # Before the process is in: the hand is so small that no limit stops it.
         wanted = resources.limits(self.config.linux.resources, lambda file: cgroupfs.has(self.cgroup, file))
         for where, file, value in wanted:
             fs.limit(self.cgroup, where, file, value)
+
+    def _go_without(self, state: State, error: Exception) -> None:
+        """No cgroup, if that is allowed; raises what stands against it."""
+        from minirunc.container import rootless
+
+        rootless.go_without(self.options.rootless, self.config, error)
+        state.cgroup, state.cgroup_made = "", []
+
+    def _cgroup_on_host(self) -> str:
+        return cgroupfs.mount_point()[0] + self.state.cgroup if self.state.cgroup else ""
 
     def _build(self) -> None:
         """One line a step."""
         config, hand = self.config, self.hand
         try:
             log.debug("nsexec container setup: joining and making the namespaces")  # runc's words: tools look for them
-            root_directory, _ = cgroupfs.mount_point()
             fifo = self.store.path(FIFO) if self.options.waits else ""
-            self.fifo = clone.enter(hand, config, root_directory + self.state.cgroup, fifo)
+            self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo)
             log.debug("child process in init(): the hand is inside")
             place = self._mount()
             self._hooks_before_pivot()
@@ -191,9 +219,8 @@ class Birth:
         own = self._mounts_own()
         propagation = rootfs_propagation.FLAGS[config.linux.rootfs_propagation]
         self.root = root.prepare(self.state.rootfs, propagation, hand, mounted=own)
-        root_directory, _ = cgroupfs.mount_point()
         userns = bool(self.kinds & CLONE_NEWUSER)
-        cgroup = root_directory + self.state.cgroup
+        cgroup = self._cgroup_on_host()
         place = target.Place(hand, self.root, self.options.bundle, self.state.rootfs, cgroup, userns)
         attach.apply(config.mounts, place)
         if own:
@@ -271,7 +298,8 @@ class Birth:
             self._undo(error)
             raise
         self.hand.close()
-        posix.close(self.cgroup)
+        if self.cgroup >= 0:
+            posix.close(self.cgroup)
         self.store.release()
         return self.state
 
@@ -302,6 +330,8 @@ class Birth:
             hooks.run_poststop(self.config.hooks.poststop, text, self.state.bundle)
 
     def _oom_killed(self) -> bool:
+        if self.cgroup < 0:
+            return False
         try:
             return cgroupfs.flag(self.cgroup, "memory.events", "oom_kill") > 0
         except OSError:

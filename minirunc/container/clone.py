@@ -27,14 +27,17 @@ from minirunc.kernel.constants import (
     PR_SET_DUMPABLE,
 )
 from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Out
+from minirunc.kernel.syscalls import Fd, Out
 
 EPERM = 1
 F_SETFL = 4
 
 
 def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) -> int | None:
-    """Bring the hand inside; returns its fd of the fifo, which is made if a path is given."""
+    """Bring the hand inside; returns its fd of the fifo, which is made if a path is given.
+
+    Without a path of a cgroup it stays in the caller's.
+    """
     cgroup, program, fifo = _open(hand, config, cgroup_on_host, fifo_on_host)
     listed = config.linux.namespaces
     namespaces.join(listed, hand)
@@ -45,7 +48,9 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
         uid_mappings.compare(config.linux.uid_mappings, hand.pid)
         gid_mappings.compare(config.linux.gid_mappings, hand.pid)
     new = namespaces.flags(listed, new=True)
-    flags = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP) | CLONE_PARENT | CLONE_INTO_CGROUP
+    flags = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP) | CLONE_PARENT
+    if cgroup >= 0:
+        flags |= CLONE_INTO_CGROUP
     if new & CLONE_NEWTIME:
         flags = _new_time(hand, config, cgroup, flags)
     with hand.batch() as do:
@@ -55,7 +60,7 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
     if flags & CLONE_NEWUSER:
         _map_ids(hand, config)
     with hand.batch() as do:
-        do.close(cgroup)
+        do.tolerate(do.close(cgroup))
         do.tolerate(do.close(program))
         if kinds & CLONE_NEWUSER:
             do.setresgid(0, 0, 0)
@@ -76,24 +81,23 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
 
 def _open(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) -> tuple[int, int, int | None]:
     magic = Out(120)
+    cgroup: Fd = -1
+    program: Fd = -1
     with hand.batch() as do:
-        cgroup = do.openat(AT_FDCWD, cgroup_on_host, O_DIRECTORY | O_CLOEXEC)
-        do.fstatfs(cgroup, magic)
-        program = do.tolerate(bpf.load(do, bpf.device_program(devices.rules(config.linux.resources.devices))))
+        if cgroup_on_host:
+            cgroup = do.openat(AT_FDCWD, cgroup_on_host, O_DIRECTORY | O_CLOEXEC)
+            do.fstatfs(cgroup, magic)
+            program = do.tolerate(bpf.load(do, bpf.device_program(devices.rules(config.linux.resources.devices))))
         if fifo_on_host:
             posix.mkfifo(fifo_on_host, 0o600)
             fifo = do.openat(AT_FDCWD, fifo_on_host, O_RDWR | O_CLOEXEC | O_NONBLOCK)
             do.fcntl(fifo, F_SETFL, O_RDWR)  # opened without waiting, read with
-    if int.from_bytes(magic.data[:8], "little") != CGROUP2_SUPER_MAGIC:
+    if cgroup_on_host and int.from_bytes(magic.data[:8], "little") != CGROUP2_SUPER_MAGIC:
         raise Error(f"{cgroup_on_host} is not on a cgroup2 file system")
-    if int(program) < 0 and not (int(program) == -EPERM and _without_privilege()):
+    # Who is not root of the host has no device to give, and bpf(2) is not his to call.
+    if int(program) < 0 and cgroup_on_host and not (int(program) == -EPERM and not procfs.is_host_root()):
         raise SyscallError("bpf", "BPF_PROG_LOAD, the device program", -int(program))
     return int(cgroup), int(program), int(fifo) if fifo_on_host else None
-
-
-def _without_privilege() -> bool:
-    """Whether we are not root of the host: then we have no device to give, and bpf(2) is not ours to call."""
-    return posix.geteuid() != 0 or procfs.read("self/uid_map").split() != ["0", "0", str(2**32 - 1)]
 
 
 def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
@@ -103,7 +107,8 @@ def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
     """
     if flags & CLONE_NEWUSER:
         with hand.batch() as do:
-            do.forks(do.clone3(CLONE_PARENT | CLONE_INTO_CGROUP | CLONE_NEWUSER, cgroup=cgroup))
+            first = flags & (CLONE_PARENT | CLONE_INTO_CGROUP | CLONE_NEWUSER)
+            do.forks(do.clone3(first, cgroup=max(cgroup, 0)))
         _map_ids(hand, config)
         with hand.batch() as do:
             do.setresgid(0, 0, 0)

@@ -101,6 +101,8 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
 def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":
     """Where the process may go: the container's cgroup, or where its first process went meanwhile (systemd inside)."""
     if not state.cgroup:
+        if sub_cgroup:
+            raise Error(f"--cgroup {sub_cgroup}: container {state.id} has no cgroup of its own")
         return None
     root, _ = cgroupfs.mount_point()
     if sub_cgroup:

@@ -75,7 +75,7 @@ def _start_container_hooks(store: Store, state: State) -> None:
     try:
         enter.run_start_container_hooks(state, config_of(store), procfs.ns_pid(state.pid))
     except Error:
-        _end_process(state)
+        _end_process(store, state)
         raise
 
 
@@ -87,14 +87,14 @@ def _poststart_hooks(store: Store, state: State) -> None:
     try:
         hooks.run_outside("poststart", listed.poststart if listed else [], text, state.bundle)
     except Error:
-        _end_process(state)
+        _end_process(store, state)
         raise
 
 
-def _end_process(state: State) -> None:
+def _end_process(store: Store, state: State) -> None:
     """Stop the container, for good when this returns."""
     pidfd = _pidfd(state)
-    _kill_all(state)
+    _kill_all(store, state)
     if pidfd is not None:
         _wait(pidfd, state)
 
@@ -104,11 +104,11 @@ def kill(store: Store, number: int, *, everyone: bool = False) -> None:
     state = store.load()
     now = status.status(store, state)
     if now in (STOPPED, CREATING):
-        if everyone or (number == SIGKILL and _kill_all(state)):
+        if everyone or (number == SIGKILL and _kill_all(store, state)):
             return
         raise StateError(f"container not running: {store.id}")
     if number == SIGKILL and "pid" not in state.namespaces:
-        _kill_all(state)  # there is no init whose end would end the others
+        _kill_all(store, state)  # there is no init whose end would end the others
         return
     _signal(state, number)
 
@@ -139,8 +139,10 @@ def _pidfd(state: State) -> int | None:
     return None
 
 
-def _kill_all(state: State) -> bool:
+def _kill_all(store: Store, state: State) -> bool:
     """SIGKILL to every process of the cgroup; whether there was one."""
+    if not state.cgroup:
+        return _kill_members(store, state)
     try:
         cgroup = status.open_cgroup(state)
     except OSError:
@@ -155,6 +157,24 @@ def _kill_all(state: State) -> bool:
     finally:
         posix.close(cgroup)
     return there
+
+
+def _kill_members(store: Store, state: State) -> bool:
+    """The same where there is no cgroup: while the first process lives its namespaces tell which they are."""
+    pidfd = _pidfd(state) if state.pid else None
+    if pidfd is None:
+        return False
+    from minirunc.container import members
+
+    try:
+        try:
+            listed = config_of(store).linux.namespaces
+        except (Error, OSError):
+            listed = []
+        members.end(state.pid, pidfd, listed)
+    finally:
+        posix.close(pidfd)
+    return True
 
 
 def pause(store: Store) -> None:
@@ -228,7 +248,7 @@ def _forced_lock(store: Store) -> int:
     except StateError:
         pass
     try:
-        _kill_all(store.load())
+        _kill_all(store, store.load())
     except (Error, OSError):
         pass
     try:
@@ -248,6 +268,8 @@ def _salvaged(store: Store) -> State:
     if store.exists("config.json"):
         try:
             cgroup = fs.path_for(config_of(store).linux.cgroups_path, store.id)
+        except cgroupfs.NotMounted:
+            cgroup = ""
         except (Error, OSError):
             cgroup = fs.path_for("", store.id)
     state = State()
@@ -263,7 +285,10 @@ def _remove(store: Store, state: State) -> None:
     """Kill, remove the cgroup, then the state, then the poststop hooks (as runc orders them)."""
     pidfd = _pidfd(state) if state.pid else None
     if pidfd is not None:
-        pidfd_send_signal(pidfd, SIGKILL)
+        if state.cgroup:
+            pidfd_send_signal(pidfd, SIGKILL)
+        else:
+            _kill_members(store, state)
     poststop = _poststop_hooks(store) if "poststop" in state.hooks else []
     if state.cgroup:
         fs.destroy(state.cgroup, state.cgroup_made)

@@ -45,7 +45,9 @@ def frozen(state: State) -> bool:
 
 
 def open_cgroup(state: State) -> int:
-    """An fd of the container's cgroup."""
+    """An fd of the container's cgroup; it must have one."""
+    if not state.cgroup:  # never the root of the hierarchy
+        raise StateError(f"container {state.id} has no cgroup of its own: none could be made when it was created")
     root, _ = cgroupfs.mount_point()
     return cgroupfs.open_directory(root + state.cgroup)
 

@@ -10,10 +10,14 @@ ENOENT, EBUSY, ENODEV, ENOTEMPTY, EOPNOTSUPP = 2, 16, 19, 39, 95
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
+class NotMounted(Error):
+    """There is no cgroup v2 to be seen."""
+
+
 def mount_point() -> tuple[str, bool]:
     """Where cgroup v2 is mounted, and whether the host is hybrid (v1 holds some of the controllers).
 
-    Only cgroup2 has cgroup.controllers in its root (cgroups(7)).
+    Only cgroup2 has cgroup.controllers in its root (cgroups(7)). Raises NotMounted.
     """
     for path, hybrid in (("/sys/fs/cgroup", False), ("/sys/fs/cgroup/unified", True)):
         try:
@@ -21,7 +25,9 @@ def mount_point() -> tuple[str, bool]:
         except OSError:
             continue
         return path, hybrid
-    raise Error("cgroup v2 is not mounted at /sys/fs/cgroup nor at /sys/fs/cgroup/unified: mount it, or boot with it")
+    raise NotMounted(
+        "cgroup v2 is not mounted at /sys/fs/cgroup nor at /sys/fs/cgroup/unified: mount it, or boot with it"
+    )
 
 
 def own_path() -> str:

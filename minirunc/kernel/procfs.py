@@ -137,6 +137,11 @@ def write_id_map(pid: int, kind: str, text: str) -> None:
         raise Error(f"new{kind}map: {done.stderr.decode(errors='replace').strip()}")
 
 
+def is_host_root() -> bool:
+    """Whether we are root of the machine: of the user namespace that maps all ids to themselves."""
+    return posix.geteuid() == 0 and read("self/uid_map").split() == ["0", "0", str(2**32 - 1)]
+
+
 def ns_pid(pid: int) -> int:
     """The pid as the process's own pid namespace counts it: the last number of NSpid (proc_pid_status(5))."""
     for line in read(f"{pid}/status").splitlines():

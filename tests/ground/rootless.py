@@ -1,4 +1,4 @@
-"""An ordinary user for tests: his directory, his subordinate ids, a cgroup that was delegated to him."""
+"""An ordinary user for tests: his directory, his subordinate ids, a cgroup that was delegated to him or was not."""
 
 import os
 import shutil
@@ -19,15 +19,18 @@ SUBIDS = 600000
 
 
 @contextmanager
-def ordinary_user(minirunc: Runtime) -> Iterator[Path]:
-    """The user's directory: his state root, his /etc/subuid; `minirunc` is run by him, in his cgroup, from now on."""
+def ordinary_user(minirunc: Runtime, *, delegated: bool = True) -> Iterator[Path]:
+    """The user's directory: his state root, his /etc/subuid; `minirunc` is run by him, in his cgroup, from now on.
+
+    A cgroup that is not delegated is root's.
+    """
     script = f"test -r {minirunc.binary}"
     if subprocess.run(["setpriv", "--reuid", str(USER), "--clear-groups", "sh", "-c", script], check=False).returncode:
         pytest.skip(f"an ordinary user cannot reach {CHECKOUT}")
     directory = Path(tempfile.mkdtemp())
-    delegated = leftovers.cgroup2_mounts()[0] / minirunc.id()
-    (delegated / "own").mkdir(parents=True)
-    for cgroup in (delegated, delegated / "own"):
+    above = leftovers.cgroup2_mounts()[0] / minirunc.id()
+    (above / "own").mkdir(parents=True)
+    for cgroup in (above, above / "own") if delegated else ():
         for name in (".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
             os.chown(cgroup / name, USER, USER)
     (directory / "passwd").write_text(f"root:x:0:0::/:/bin/sh\nuser:x:{USER}:{USER}::/:/bin/sh\n")
@@ -39,7 +42,7 @@ def ordinary_user(minirunc: Runtime) -> Iterator[Path]:
         cd {directory}
         cp passwd subuid subgid /etc
         cd {CHECKOUT}
-        echo $$ >{delegated}/own/cgroup.procs
+        echo $$ >{above}/own/cgroup.procs
         exec setpriv --reuid {USER} --regid {USER} --clear-groups -- "$@"
     """
     minirunc.prefix = ["unshare", "-m", "--propagation", "private", "sh", "-ec", become, "sh"]
@@ -47,12 +50,14 @@ def ordinary_user(minirunc: Runtime) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        _leave(minirunc, delegated, directory)
+        _leave(minirunc, above, directory)
 
 
-def _leave(minirunc: Runtime, delegated: Path, directory: Path) -> None:
+def _leave(minirunc: Runtime, above: Path, directory: Path) -> None:
+    for id in leftovers.state_directories(minirunc.root):  # of a test that failed
+        minirunc("delete", "--force", id)
     minirunc.prefix = []
-    for cgroup in (delegated / "own", delegated):  # what a container may have left there is told by the watch
+    for cgroup in (above / "own", above):  # what a container may have left there is told by the watch
         subprocess.run(["rmdir", cgroup], check=False, stderr=subprocess.DEVNULL)
     shutil.rmtree(directory)
 

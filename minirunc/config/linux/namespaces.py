@@ -1,6 +1,6 @@
 """linux.namespaces: what the container gets anew or joins by path; what is not listed is the host's."""
 
-from posix import strerror
+from posix import geteuid, strerror
 from struct import pack
 
 from minirunc.base.errors import ConfigError
@@ -59,6 +59,8 @@ def check(config: "Config") -> None:
             raise ConfigError(f"{where}.path", f'must be an absolute path, got "{namespace.path}"')
         seen.add(namespace.type)
     user = linux.namespace("user")
+    if user is None and geteuid() != 0:
+        raise ConfigError("linux.namespaces", "rootless container requires user namespaces")
     if user is not None and not user.path:
         if not linux.uid_mappings and not linux.gid_mappings:
             why = "user namespaces enabled, but no namespace path to join nor mappings to apply specified"

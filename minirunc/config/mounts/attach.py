@@ -78,21 +78,25 @@ _LONGEST = 255  # bytes fsconfig(2) takes as a value
 def apply(mounts: list[Mount], place: Place) -> None:
     """Mount them in order."""
     for index, mount in enumerate(mounts):
-        options = parse_options(mount.options)
         if mount.destination.startswith(place.rootfs + "/"):  # some name it as the host sees it, and runc knows
             mount.destination = mount.destination.removeprefix(place.rootfs)
         try:
-            if options.remount:
-                _remount(mount, options, place)
-            elif options.bind:
-                _bind(mount, options, place)
-            elif mount.type in ("cgroup", "cgroup2"):
-                _cgroup(mount, options, place)
-            else:
-                _new(mount.type, mount, options, place)
+            _one(mount, place)
         except Error as error:
             error.add_note(f'error mounting "{mount.source}" to rootfs at "{mount.destination}" (mounts[{index}])')
             raise
+
+
+def _one(mount: Mount, place: Place) -> None:
+    options = parse_options(mount.options)
+    if options.remount:
+        _remount(mount, options, place)
+    elif options.bind:
+        _bind(mount, options, place)
+    elif mount.type in ("proc", "sysfs", "cgroup", "cgroup2"):
+        _of_a_namespace(mount, options, place)
+    else:
+        _new(mount.type, mount, options, place)
 
 
 def is_bound(mounts: list[Mount], destination: str) -> bool:
@@ -151,6 +155,8 @@ def attributes(flags: int) -> int:
 
 def _bind(mount: Mount, options: Options, place: Place) -> None:
     source = mount.source if mount.source.startswith("/") else f"{place.bundle}/{mount.source}"
+    if place.userns and options.recursive and options.flags & MS_RDONLY and source.rstrip("/") == "/sys":
+        options.rec_set |= MOUNT_ATTR_RDONLY  # its cgroups, too: some are the user's own (CVE-2023-25809)
     tree, mode = _source_tree(source, options, place)
     onto_proc = target.clean(mount.destination) == "/proc"
     onto = target.bound(mount, place, mode, procfs=onto_proc and _is_procfs(tree, place))
@@ -315,14 +321,14 @@ def _remount(mount: Mount, options: Options, place: Place) -> None:
         do.close(onto.fd)
 
 
-def _cgroup(mount: Mount, options: Options, place: Place) -> None:
-    """cgroup2, as the cgroup namespace shows it; where it may not be mounted, the container's own cgroup bound."""
+def _of_a_namespace(mount: Mount, options: Options, place: Place) -> None:
+    """proc, sysfs, cgroup2: the kernel denies a new one in a user namespace that does not own what it shows."""
+    fs_type = "cgroup2" if mount.type == "cgroup" else mount.type
+    if fs_type == "cgroup2" and not place.cgroup:
+        options.flags |= MS_RDONLY  # the cgroup it shows is not the container's own (CVE-2023-25809)
     try:
-        _new("cgroup2", mount, options, place)
-        return
+        _new(fs_type, mount, options, place)
     except SyscallError as error:
-        if error.errno not in (EPERM, EBUSY) or not place.cgroup:
-            raise
-    options.flags |= MS_BIND
-    bound = Mount(destination=mount.destination, source=place.cgroup, type="bind", options=["bind"])
-    _bind(bound, options, place)
+        from minirunc.config.mounts import fallback  # what most containers do not need
+
+        _one(fallback.instead_of(fs_type, mount, place, error), place)

@@ -1,0 +1,67 @@
+"""A birth without a cgroup: where the host gives the user none, and the configuration asks for none (--rootless)."""
+
+import posix
+
+from minirunc.base import log
+from minirunc.base.errors import ConfigError
+from minirunc.config import Config
+from minirunc.config.linux import namespaces, resources
+from minirunc.kernel import cgroupfs, procfs
+
+NO_RIGHTS = (1, 13, 30)  # EPERM, EACCES, EROFS: what a cgroup that is not ours to make answers
+
+_DELEGATED = "start it in a delegated cgroup, as `systemd-run --user --scope` does"
+_UNCLEAN = (
+    "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly"
+    " discouraged: what its first process leaves behind cannot be found any more"
+)
+
+
+def go_without(said: str, config: Config, error: Exception) -> None:
+    """Return if the container may run without the cgroup that `error` denied; `said` is --rootless.
+
+    Raises `error` itself where it is no question of rights, ConfigError naming what needs the cgroup.
+    """
+    asked = said == "true" or (said == "auto" and not procfs.is_host_root())
+    absent = isinstance(error, cgroupfs.NotMounted)
+    if not (absent or (isinstance(error, OSError) and error.errno in NO_RIGHTS)) or not asked:
+        raise error
+    linux = config.linux
+    why = str(error) if absent else f"it cannot be made: {posix.strerror(getattr(error, 'errno', 0)).lower()}"
+    if linux.cgroups_path:
+        path = f"unable to apply cgroup configuration: {linux.cgroups_path}: {why}"
+        raise ConfigError("linux.cgroupsPath", f"{path}; leave it out, or {_DELEGATED}") from None
+    wanted = resources.limits(linux.resources, lambda _: False)
+    if wanted:
+        rule = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"  # runc's words
+        raise ConfigError(wanted[0][0], f"{rule}: {why}; remove the limit, or {_DELEGATED}") from None
+    if linux.namespace("user") is None and procfs.is_host_root() and not _allows_all(config):
+        rule = "without a cgroup only a user namespace keeps devices away"
+        raise ConfigError("linux.resources.devices", f"{rule}: {why}") from None
+    if not namespaces.is_new(linux.namespaces, "pid"):
+        log.warning(_UNCLEAN)
+    log.debug(f"no cgroup: {why}")
+
+
+def check_enter(path: str) -> None:
+    """Raise PermissionError unless an ordinary user may move a process of his to the cgroup `path`.
+
+    The kernel asks for write access to cgroup.procs of the nearest cgroup above both (cgroup-v2.rst, "Delegation
+    Containment").
+    """
+    common = ""
+    for own, wanted in zip(cgroupfs.own_path().split("/")[1:], path.split("/")[1:], strict=False):
+        if own != wanted:
+            break
+        common += f"/{own}"
+    root, _ = cgroupfs.mount_point()
+    file = f"{root}{common}/cgroup.procs"
+    if not posix.access(file, posix.W_OK):
+        denied = PermissionError(13, "may not be entered", file)
+        denied.add_note("unable to apply cgroup configuration")
+        raise denied
+
+
+def _allows_all(config: Config) -> bool:
+    rules = config.linux.resources.devices
+    return bool(rules) and rules[-1].allow and rules[-1].type in ("", "a")
