@@ -412,3 +412,60 @@ def _unread(stream: object, after_s: float = 0) -> int:
     """Bytes that wait in a pipe."""
     time.sleep(after_s)
     return int(struct.unpack("<i", fcntl.ioctl(stream, termios.FIONREAD, bytes(4)))[0])  # type: ignore[call-overload]
+
+
+# --- an image that brings its own ---
+
+
+def image_with_dev(made: Bundle, *kept: str) -> Path:
+    """Have /dev be the image's, but for these mounts: its directory."""
+    made.config["mounts"] = [
+        mount
+        for mount in made.config["mounts"]
+        if not mount["destination"].startswith("/dev") or mount["destination"] in kept
+    ]
+    (made.rootfs / "dev/pts").mkdir(exist_ok=True)
+    return made.rootfs / "dev"
+
+
+@pytest.mark.parametrize("name", ["pts/ptmx", "ptmx"])
+def test_what_an_image_has_as_ptmx_is_not_opened(minirunc: Runtime, made: Bundle, name: str) -> None:
+    """To open a device (a watchdog, a tape) may be all it takes: a reader of the fifo sees nobody come."""
+    dev = image_with_dev(made)
+    os.mkfifo(dev / name)
+    reader = os.open(dev / name, os.O_RDONLY | os.O_NONBLOCK)
+    watch = select.poll()
+    watch.register(reader, select.POLLIN)
+    made.write()
+    with Terminal(minirunc, "run", "--bundle", made.path, minirunc.id()) as terminal:
+        assert terminal.wait() == 1
+        came = watch.poll(0)
+        os.close(reader)
+    assert came == []
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "/proc/self/fd/0", "/new"])
+def test_console_is_not_mounted_through_a_link(minirunc: Runtime, made: Bundle, target: str) -> None:
+    """CVE-2025-52565: /dev/console of an image that is a link is refused, and nothing is made where it leads."""
+    dev = image_with_dev(made, "/dev/pts")
+    (dev / "console").symlink_to(target)
+    made.write()
+    with Terminal(minirunc, "run", "--bundle", made.path, minirunc.id()) as terminal:
+        terminal.expect("/dev/console in the container is a symbolic link")
+        assert terminal.wait() == 1
+    assert not (made.rootfs / "new").exists()
+
+
+def test_ptmx_of_a_dev_that_is_bound_may_lead_to_any_devpts(minirunc: Runtime, made: Bundle, tmp_path: Path) -> None:
+    """Without a devpts on /dev/pts: what /dev/ptmx leads to is opened, if it is that device."""
+    image_with_dev(made)
+    dev = tmp_path / "dev"
+    dev.mkdir()
+    (dev / "ptmx").symlink_to("/pts/ptmx")
+    made.mount("/dev", "bind", str(dev), "bind")
+    made.mount("/pts", "devpts", "devpts", "newinstance", "ptmxmode=0666")
+    made.args("stat -c '%t:%T' /dev/console")
+    made.write()
+    with Terminal(minirunc, "run", "--bundle", made.path, minirunc.id()) as terminal:
+        terminal.expect("88:0")
+        assert terminal.wait() == 0

@@ -338,6 +338,49 @@ def test_read_all_of_what_is_no_file_is_empty(tree: Tree) -> None:
     assert [read(tree, name) for name in ("fifo", "directory", "none")] == [b"", b"", b""]
 
 
+# --- the root and the mounts of our own ---
+
+
+def own(**mounts: int) -> inroot.Tree:
+    """A tree of root 3 with these mounts."""
+    tree = inroot.Tree(3)
+    for name, fd in mounts.items():
+        tree.mounted("/" + name.replace("_", "/"), fd)
+    return tree
+
+
+NEAREST = [
+    ("/proc/kcore", (5, "kcore")),
+    ("/proc/sys/kernel", (5, "sys/kernel")),
+    ("/proc/", (5, "")),
+    ("/proc", (3, "/proc")),
+    ("/process", (3, "/process")),
+    ("proc/kcore", (3, "proc/kcore")),
+    ("/dev/pts/ptmx", (7, "ptmx")),
+    ("/dev/pts", (6, "pts")),
+    ("/dev/vol/a/b", (3, "/dev/vol/a/b")),
+    ("/proc/../etc", (3, "/proc/../etc")),
+    ("/etc/passwd", (3, "/etc/passwd")),
+    ("", (3, "")),
+    ("/", (3, "/")),
+]
+
+
+@pytest.mark.parametrize(("in_root", "wanted"), NEAREST, ids=[path for path, _ in NEAREST])
+def test_what_is_below_a_mount_of_our_own_is_opened_from_it(in_root: str, wanted: tuple[int, str]) -> None:
+    """But not through another's content, nor where dots lead out of it again."""
+    assert own(proc=5, dev=6, dev_pts=7, dev_vol=-1).at(in_root) == wanted
+
+
+def test_a_mount_covers_those_below() -> None:
+    """A second /dev has nothing of the first; the fds of what is covered come back, to be closed."""
+    tree = own(dev=6, dev_pts=7, dev_vol=-1, devices=8)
+    assert sorted(tree.mounted("/dev", 9)) == [6, 7]
+    assert tree.own == {"/devices": 8, "/dev": 9}
+    assert tree.mounted("/dev") == [9]
+    assert tree.at("/dev/pts") == (3, "/dev/pts")
+
+
 # --- others who change the tree meanwhile ---
 
 # Exchanges two names of a directory as fast as it can, until its stdin closes.

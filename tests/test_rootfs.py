@@ -218,6 +218,28 @@ def test_devices_in_a_user_namespace(minirunc: Runtime, bundle: Callable[..., Bu
     ]
 
 
+def test_device_bound_in_a_user_namespace_is_the_one_asked_for(
+    minirunc: Runtime, bundle: Callable[..., Bundle]
+) -> None:
+    """linux.devices in a user namespace: the host's node of that name may be another device."""
+    made = mapped(bundle())
+    made.linux["devices"] = [{"type": "c", "path": "/dev/zero", "major": 1, "minor": 11}]
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "/dev/zero on the host is not the device c 1:11" in result.err
+
+
+def test_device_in_a_user_namespace_is_not_bound_onto_a_link(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """A link of the image in the place of a node: what it leads to is not covered."""
+    made = mapped(bundle())
+    made.config["mounts"] = [mount for mount in made.config["mounts"] if not mount["destination"].startswith("/dev")]
+    (made.rootfs / "dev/null").symlink_to("/etc/passwd")
+    os.chown(made.rootfs / "dev", 100000, 100000)
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "/dev/null in the container is a symbolic link" in result.err
+
+
 def test_existing_node_must_be_the_device(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.devices: a node that the image brings is taken if it is that device, and refused if it is another."""
     made = bundle("stat -c '%F %t:%T' /data/node")

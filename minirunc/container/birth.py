@@ -198,7 +198,7 @@ class Birth:
             if config.process.terminal:
                 from minirunc.container import console
 
-                self.master = console.make(hand, self.root, config.process, dev_console=bool(self._mounts_own()))
+                self.master = console.make(hand, place.tree, config.process, dev_console=bool(self._mounts_own()))
             self.program = launch.prepare(hand, self.root, config.process, make_cwd=True)
             self._last_attributes(place)
         except SyscallError as error:
@@ -225,9 +225,9 @@ class Birth:
         attach.apply(config.mounts, place)
         if own:
             if not attach.is_bound(config.mounts, "/dev"):
-                devices.apply(config.linux.devices, self.root, hand, bind=userns)
-            readonly_paths.apply(config.linux.readonly_paths, self.root, hand)
-            masked_paths.apply(config.linux.masked_paths, self.root, hand)
+                devices.apply(config.linux.devices, place.tree, hand, bind=userns)
+            readonly_paths.apply(config.linux.readonly_paths, place.tree, hand)
+            masked_paths.apply(config.linux.masked_paths, place.tree, hand)
         return place
 
     def _hooks_before_pivot(self) -> None:

@@ -17,7 +17,7 @@ from minirunc.config.process import Process
 from minirunc.container import handover, hooks, launch
 from minirunc.container.status import CREATED, CREATING
 from minirunc.container.store import State
-from minirunc.kernel import cgroupfs
+from minirunc.kernel import cgroupfs, inroot
 from minirunc.kernel.constants import (
     AT_FDCWD,
     CLONE_INTO_CGROUP,
@@ -181,7 +181,7 @@ class Entry:
         if process.terminal:
             from minirunc.container import console  # a module that most execs do not need
 
-            self.master = console.make(hand, int(root), process)
+            self.master = console.make(hand, inroot.Tree(int(root)), process)
         with hand.batch() as do:
             launch.join_keyring(do, state.id)
             if process.user.umask is not None:

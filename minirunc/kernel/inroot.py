@@ -24,6 +24,36 @@ _LINKS = 40  # as the kernel's own limit on links in a path
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 
 
+class Tree:
+    """The container's file tree as the hand has it open: its root, and the mounts of our own making in it.
+
+    What such a mount holds nobody else can change, so what is below it is opened from its fd: wherever its mount point
+    is moved meanwhile, and whatever stands there then (CVE-2019-19921, CVE-2023-27561).
+    """
+
+    __slots__ = ("own", "root")
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+        self.own: dict[str, int] = {}  # destination, clean: fd of the mount, or -1 for one with others' content
+
+    def at(self, in_root: str) -> tuple[int, str]:
+        """Where to open the path from, and what is left of it."""
+        above = in_root if self.own and ".." not in in_root else ""
+        while above := above.rpartition("/")[0]:
+            fd = self.own.get(above)
+            if fd is not None:
+                return (fd, in_root[len(above) + 1 :]) if fd >= 0 else (self.root, in_root)
+        return self.root, in_root
+
+    def mounted(self, in_root: str, fd: int = -1) -> list[int]:
+        """Note what is mounted there now; returns the fds of what that covers, for the caller to close."""
+        covered = [name for name in self.own if f"{name}/".startswith(f"{in_root}/")]
+        gone = [self.own.pop(name) for name in covered]
+        self.own[in_root] = fd
+        return [fd for fd in gone if fd >= 0]
+
+
 def openat2(do: Batch, root: int, in_root: str, flags: int = O_PATH, mode: int = 0) -> Fd:
     """One try, as a call of a batch; close-on-exec."""
     return do.openat2(root, in_root or ".", flags | O_CLOEXEC, _IN_ROOT, mode)
@@ -39,6 +69,11 @@ def find(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:
     if int(fd) < 0 and int(fd) not in (-ENOENT, -ENOTDIR, -ELOOP):
         raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -int(fd))
     return int(fd)
+
+
+def settled(hand: Hand, root: int, in_root: str, tried: Fd) -> int:
+    """What a single try in a batch found, tried again where a rename raced with it."""
+    return find(hand, root, in_root) if int(tried) == -EAGAIN else int(tried)
 
 
 def open_path(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:

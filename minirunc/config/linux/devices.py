@@ -79,7 +79,7 @@ _LINKS = (
 _KINDS = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}
 
 
-def apply(devices: list[Device], root: int, hand: Hand, *, bind: bool) -> None:
+def apply(devices: list[Device], tree: inroot.Tree, hand: Hand, *, bind: bool) -> None:
     """Make the default nodes, those of the list (which replace a default one), and the links of the runtime-spec.
 
     All below an fd of the container's real /dev, so that no link of an image leads to the host's (CVE-2026-41579).
@@ -97,10 +97,10 @@ def apply(devices: list[Device], root: int, hand: Hand, *, bind: bool) -> None:
             device.uid,
             device.gid,
         )
-    bound = [node for node in nodes.values() if bind and node[0] != "p"]
-    plain = [node for node in nodes.values() if node not in bound and node[1].rpartition("/")[0] == "/dev"]
+    to_bind = [node for node in nodes.values() if bind and node[0] != "p"]
+    plain = [node for node in nodes.values() if node not in to_bind and node[1].rpartition("/")[0] == "/dev"]
     with hand.batch() as do:
-        in_dev = open_dev(root, do)
+        in_dev = open_dev(tree, do)
         checks = [_make(node, in_dev, do) for node in plain]
         do.tolerate(do.unlinkat(in_dev, "ptmx"))
         do.tolerate(do.symlinkat("pts/ptmx", in_dev, "ptmx"))
@@ -108,24 +108,45 @@ def apply(devices: list[Device], root: int, hand: Hand, *, bind: bool) -> None:
             do.tolerate(do.symlinkat(target, in_dev, name))
         if access("/proc/kcore", 0):
             do.tolerate(do.symlinkat("/proc/kcore", in_dev, "core"))
-        do.close(in_dev)
     for node, check in zip(plain, checks, strict=True):
-        _verify(node, check, root, hand)
+        if _denied(node, check, hand):
+            to_bind.append(node)
     for node in nodes.values():
-        if node in bound:
-            _bind(node[1], root, hand)
-        elif node not in plain:
-            parent = inroot.directory(hand, root, node[1].rpartition("/")[0])
-            with hand.batch() as do:
-                check = _make(node, parent, do)
-                do.close(parent)
-            _verify(node, check, root, hand)
+        if node in plain or node in to_bind:
+            continue
+        parent = _parent(node, int(in_dev), tree, hand)
+        with hand.batch() as do:
+            check = _make(node, parent, do)
+        if _denied(node, check, hand):
+            to_bind.append(node)
+        _close(parent, int(in_dev), hand)
+    for node in to_bind:
+        parent = _parent(node, int(in_dev), tree, hand)
+        _bind(node, parent, hand)
+        _close(parent, int(in_dev), hand)
+    _close(int(in_dev), -1, hand)
 
 
-def open_dev(root: int, do: Batch) -> Fd:
+def open_dev(tree: inroot.Tree, do: Batch) -> Fd:
     """The container's /dev as a real directory, made if missing."""
-    do.tolerate(do.mkdirat(root, "dev", 0o755))
-    return do.openat2(root, "dev", O_PATH | O_DIRECTORY | O_CLOEXEC, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    flags = O_PATH | O_DIRECTORY | O_CLOEXEC
+    own, name = tree.at("/dev/")
+    if not name:
+        return do.openat(own, ".", flags)
+    do.tolerate(do.mkdirat(tree.root, "dev", 0o755))
+    return do.openat2(tree.root, "dev", flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+
+
+def _parent(node: Node, in_dev: int, tree: inroot.Tree, hand: Hand) -> int:
+    """The directory a node is made in."""
+    above = node[1].rpartition("/")[0]
+    return in_dev if above == "/dev" else inroot.directory(hand, *tree.at(above))
+
+
+def _close(fd: int, unless: int, hand: Hand) -> None:
+    if fd != unless:
+        with hand.batch() as do:
+            do.close(fd)
 
 
 def _make(node: Node, parent: Fd, do: Batch) -> tuple[Fd, Fd, Out]:
@@ -141,30 +162,48 @@ def _make(node: Node, parent: Fd, do: Batch) -> tuple[Fd, Fd, Out]:
     return made, fd, room
 
 
-def _verify(node: Node, check: tuple[Fd, Fd, Out], root: int, hand: Hand) -> None:
+def _denied(node: Node, check: tuple[Fd, Fd, Out], hand: Hand) -> bool:
+    """Whether no node can be made here; else it is seen to that this one is the one asked for, and its owner's."""
     made, fd, room = check
     kind, path, major, minor, _, uid, gid = node
     if int(made) == -EPERM:
-        _bind(path, root, hand)
-        return
+        return True
     if int(made) not in (0, -EEXIST):
         raise SyscallError("mknodat", f"{path}, {kind} {major}:{minor}", -int(made))
-    found = unpack_from("<H", room.data, 28)[0] & 0o170000, unpack_from("<2I", room.data, 128)
-    if found != (_KINDS[kind], (0, 0) if kind == "p" else (major, minor)):
+    if not _is(node, room):
         raise SecurityError(f"{path} in the container is not the device {kind} {major}:{minor}")
     if uid or gid:
         with hand.batch() as do:
             do.fchownat(fd, "", uid or 0, gid or 0, AT_EMPTY_PATH)
             do.close(fd)
+    return False
 
 
-def _bind(path: str, root: int, hand: Hand) -> None:
-    """The host's node of the same name."""
-    target = inroot.file(hand, root, path)
+def _is(node: Node, room: Out) -> bool:
+    """Whether a struct statx is that of the node."""
+    kind, _, major, minor, *_ = node
+    found = unpack_from("<H", room.data, 28)[0] & 0o170000, unpack_from("<2I", room.data, 128)
+    return found == (_KINDS[kind], (0, 0) if kind == "p" else (major, minor))
+
+
+def _bind(node: Node, parent: int, hand: Hand) -> None:
+    """The host's node of the same name, if it is the device asked for, onto a file in `parent`: never onto a link."""
+    kind, path, major, minor, *_ = node
+    name = path.rpartition("/")[2]
+    theirs, here = Out(256), Out(256)
     with hand.batch() as do:
-        tree = do.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
-        do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
-        do.close(tree)
+        source = do.open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+        do.statx(source, "", AT_EMPTY_PATH, STATX_BASIC_STATS, theirs)
+        do.tolerate(do.mknodat(parent, name, 0o100644, 0))
+        target = do.openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)
+        do.statx(target, "", AT_EMPTY_PATH, STATX_BASIC_STATS, here)
+    if not _is(node, theirs):
+        raise SecurityError(f"{path} on the host is not the device {kind} {major}:{minor}")
+    if unpack_from("<H", here.data, 28)[0] & 0o170000 == 0o120000:
+        raise SecurityError(f"{path} in the container is a symbolic link")
+    with hand.batch() as do:
+        do.move_mount(source, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+        do.close(source)
         do.close(target)
 
 

@@ -39,10 +39,11 @@ def check(config: "Config") -> None:
             raise ConfigError(f"linux.maskedPaths[{index}]", f'"{path}" is the root itself: all would be hidden')
 
 
-ENOENT, ENOTDIR = 2, 20
+ENOENT, EAGAIN, ENOTDIR = 2, 11, 20
+KIND = 0o170000
 
 
-def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
+def apply(masked_paths: list[str], tree: inroot.Tree, hand: Hand) -> None:
     """Cover them: a file with the host's null device, checked to be it (CVE-2025-31133), directories with one empty
     read-only tmpfs that all share (a superblock each would stall big hosts). What is not there needs no cover.
     """
@@ -55,7 +56,7 @@ def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
         do.statx(null, "", AT_EMPTY_PATH, STATX_BASIC_STATS, null_room)
         for in_root in dict.fromkeys(masked_paths):  # a path given twice is covered once
             room = Out(256)
-            target = do.tolerate(inroot.openat2(do, root, in_root))
+            target = do.tolerate(inroot.openat2(do, *tree.at(in_root)))
             do.tolerate(do.statx(target, "", AT_EMPTY_PATH, STATX_BASIC_STATS, room))
             tries.append((in_root, target, room))
     if _kind(null_room) != 0o020000 or unpack_from("<2I", null_room.data, 128) != (1, 3):
@@ -63,10 +64,14 @@ def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
     files: list[int] = []
     directories: list[int] = []
     for in_root, target, room in tries:
-        if int(target) >= 0:
-            (directories if _kind(room) == 0o040000 else files).append(int(target))
-        elif int(target) not in (-ENOENT, -ENOTDIR):
-            raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -int(target))
+        found, kind = int(target), _kind(room) if int(target) >= 0 else 0
+        if found == -EAGAIN:
+            found = inroot.find(hand, *tree.at(in_root))
+            kind = inroot.kind_and_mode(hand, found) & KIND if found >= 0 else 0
+        if found >= 0:
+            (directories if kind == 0o040000 else files).append(found)
+        elif found not in (-ENOENT, -ENOTDIR):
+            raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -found)
     with hand.batch() as do:
         for file in files:
             cover = do.open_tree(null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
@@ -79,7 +84,7 @@ def apply(masked_paths: list[str], root: int, hand: Hand) -> None:
 
 
 def _kind(room: Out) -> int:
-    return int(unpack_from("<H", room.data, 28)[0]) & 0o170000
+    return int(unpack_from("<H", room.data, 28)[0]) & KIND
 
 
 def _cover_directories(targets: list[int], do: Batch) -> None:

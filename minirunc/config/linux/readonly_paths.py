@@ -11,8 +11,8 @@ from minirunc.kernel.constants import (
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
 )
-from minirunc.kernel.hand import Hand
-from minirunc.kernel.syscalls import Words
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Fd, Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,30 +29,38 @@ def check(config: "Config") -> None:
             raise ConfigError(f"linux.readonlyPaths[{index}]", f'"{path}" is the root itself: set root.readonly')
 
 
-ENOENT, ENOTDIR = 2, 20
+ENOENT, EAGAIN, ENOTDIR = 2, 11, 20
 
 
-def apply(readonly_paths: list[str], root: int, hand: Hand) -> None:
+def apply(readonly_paths: list[str], tree: inroot.Tree, hand: Hand) -> None:
     """Bind each onto itself, read-only with all that is mounted below; other flags stay. What is not there is left."""
     if not readonly_paths:
         return
     with hand.batch() as do:
-        tries = []
-        for in_root in readonly_paths:
-            target = do.tolerate(inroot.openat2(do, root, in_root))
-            flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE
-            tree = do.tolerate(do.open_tree(target, "", flags))
-            steps = [tree]
-            words = Words(MOUNT_ATTR_RDONLY, 0, 0, 0)
-            steps.append(do.tolerate(do.mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, words)))
-            move = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-            steps.append(do.tolerate(do.move_mount(tree, "", target, "", move)))
-            do.tolerate(do.close(tree))
-            do.tolerate(do.close(target))
-            tries.append((in_root, target, steps))
-    for in_root, target, steps in tries:
-        if int(target) in (-ENOENT, -ENOTDIR):
+        tries = [(path, _bind(do.tolerate(inroot.openat2(do, *tree.at(path))), do)) for path in readonly_paths]
+    for in_root, results in tries:
+        if int(results[0]) == -EAGAIN:
+            found = inroot.find(hand, *tree.at(in_root))
+            if found >= 0:
+                with hand.batch() as do:
+                    results = _bind(found, do)
+            else:
+                results = [found]
+        if int(results[0]) in (-ENOENT, -ENOTDIR):
             continue
-        for name, result in zip(("openat2", "open_tree", "mount_setattr", "move_mount"), [target, *steps], strict=True):
+        for name, result in zip(("openat2", "open_tree", "mount_setattr", "move_mount"), results, strict=False):
             if int(result) < 0:
                 raise SyscallError(name, f'"{in_root}", to be read-only', -int(result))
+
+
+def _bind(target: Fd, do: Batch) -> list[Fd]:
+    """What became of the target and of each step."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE
+    copy = do.tolerate(do.open_tree(target, "", flags))
+    words = Words(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    made = do.tolerate(do.mount_setattr(copy, "", AT_EMPTY_PATH | AT_RECURSIVE, words))
+    move = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    moved = do.tolerate(do.move_mount(copy, "", target, "", move))
+    do.tolerate(do.close(copy))
+    do.tolerate(do.close(target))
+    return [target, copy, made, moved]

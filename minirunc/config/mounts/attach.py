@@ -72,6 +72,8 @@ _CLEARABLE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_AT
 _SUPERBLOCK = ((MS_RDONLY, "ro"), (MS_SYNCHRONOUS, "sync"), (MS_DIRSYNC, "dirsync"), (MS_LAZYTIME, "lazytime"),
                (MS_MANDLOCK, "mand"))  # fmt: skip
 _SHARED_SUPERBLOCK = ("proc", "sysfs", "cgroup2", "mqueue")
+_KEPT = ("/proc", "/dev", "/dev/pts", "/sys")  # something of ours is found below these later
+_OWN = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2")  # empty or the kernel's: nothing of an image's
 _LONGEST = 255  # bytes fsconfig(2) takes as a value
 
 
@@ -108,7 +110,7 @@ def finish(place: Place, do: Batch) -> None:
     """Read-only what was asked to be, now that nothing is to be made in it any more."""
     for tree in place.late:
         do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(MOUNT_ATTR_RDONLY, 0, 0, 0))
-    for tree in (*place.late, *place.used):
+    for tree in {*place.late, *place.used, *place.tree.own.values()} - {-1}:
         do.close(tree)
 
 
@@ -116,14 +118,18 @@ def _move(tree: Fd, target: Fd, do: Batch) -> Fd:
     return do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 
 
-def _attach(tree: Fd, onto: target.Target | None, options: Options, place: Place) -> None:
+def _attach(tree: Fd, onto: target.Target | None, mount: Mount, options: Options, place: Place) -> None:
     """Attach, if it is not yet, then what can only be said of an attached mount."""
+    landing: target.Landing | None = None
     with place.hand.batch() as do:
         _close_used(place, do)
         if onto:
             _move(tree, onto.fd, do)
+            landing = target.Landing(tree, mount, place, do)
             do.close(onto.fd)
         _settle(tree, options, do)
+    if landing:
+        landing.verify(place)
 
 
 def _close_used(place: Place, do: Batch) -> None:
@@ -162,8 +168,12 @@ def _bind(mount: Mount, options: Options, place: Place) -> None:
     onto = target.bound(mount, place, mode, procfs=onto_proc and _is_procfs(tree, place))
     if options.flags & ~(MS_BIND | MS_REC) or options.cleared:
         _set_flags(tree, options, place)
-    _attach(tree, onto, options, place)
-    place.used.append(tree)
+    _attach(tree, onto, mount, options, place)
+    if onto_proc:
+        place.mounted("/proc", tree)  # a procfs, or it had been refused
+    else:
+        place.mounted(target.clean(mount.destination))
+        place.used.append(tree)
 
 
 def _set_flags(tree: int, options: Options, place: Place) -> None:
@@ -237,8 +247,19 @@ def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
             from minirunc.config.mounts.tmpcopyup import copy_up
 
             copy_up(place.hand, onto.fd, tree)
-        _attach(tree, None if attached else onto or target.directory(fs_type, mount, place), options, place)
-    (place.late if late else place.used).append(tree)
+        _attach(tree, None if attached else onto or target.directory(fs_type, mount, place), mount, options, place)
+    _note(tree, fs_type, mount, options, late, place)
+
+
+def _note(tree: int, fs_type: str, mount: Mount, options: Options, late: bool, place: Place) -> None:
+    """Keep the fd of a mount that only we can have filled, to find what is below it by."""
+    destination = target.clean(mount.destination)
+    own = destination in _KEPT and fs_type in _OWN and not options.tmpcopyup
+    place.mounted(destination, tree if own else -1)
+    if late:
+        place.late.append(tree)
+    elif not own:
+        place.used.append(tree)
 
 
 def _make_and_attach(
@@ -250,6 +271,7 @@ def _make_and_attach(
     """
     fs: Fd = -1
     look: target.Look | None = None
+    landing: target.Landing | None = None
     moved: Fd = -1
     try:
         with place.hand.batch() as do:
@@ -262,13 +284,15 @@ def _make_and_attach(
                 found = target.usual(fs_type, mount, place, do)
                 look = target.Look(found, place, do)
                 moved = do.tolerate(_move(tree, found, do))
+                landing = target.Landing(tree, mount, place, do)
                 do.tolerate(do.close(found))
     except SyscallError as error:
         if error.call.startswith("fs"):
             error.message += _kernel_says(int(fs), place)
         raise
-    if look and int(moved) >= 0:
+    if look and landing and int(moved) >= 0:
         look.refuse(mount, procfs=fs_type == "proc")
+        landing.verify(place)
     return int(tree), int(moved) >= 0
 
 
@@ -304,7 +328,9 @@ def _mount_by_path(fs_type: str, mount: Mount, options: Options, data: str, onto
     with place.hand.batch() as do:
         do.mount(mount.source, f"/proc/self/fd/{onto.fd}", fs_type, options.flags, data)
         do.close(onto.fd)
-        tree = inroot.openat2(do, place.root, target.clean(mount.destination))
+    place.mounted(target.clean(mount.destination))
+    tree = inroot.open_path(place.hand, *place.tree.at(target.clean(mount.destination)))
+    with place.hand.batch() as do:
         do.statx(tree, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat)
     if not int.from_bytes(stat.data[8:16], "little") & STATX_ATTR_MOUNT_ROOT:
         raise SecurityError(f"{mount.destination} was replaced while it was mounted")

@@ -6,7 +6,7 @@ No link of an image may bring a mount to the root itself, into a procfs, or a pr
 
 from struct import unpack_from
 
-from minirunc.base.errors import Error
+from minirunc.base.errors import Error, SecurityError
 from minirunc.config.mounts import Mount
 from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
@@ -23,7 +23,7 @@ from minirunc.kernel.constants import (
 from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out
 
-ENOENT = 2
+ENOENT, EAGAIN = 2, 11
 DIRECTORY = 0o040000
 KIND = 0o170000
 NOT_A_DIRECTORY = "not a directory: a directory cannot be mounted onto a file, nor a file onto a directory"
@@ -37,11 +37,12 @@ _IN_PROC = frozenset(
 class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
-    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "rootfs", "used", "userns")
+    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "rootfs", "tree", "used", "userns")
 
     def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
         self.hand = hand
         self.root = root
+        self.tree = inroot.Tree(root)
         self.bundle = bundle
         self.rootfs = rootfs  # the root as the host sees it
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
@@ -49,16 +50,20 @@ class Place:
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place
 
+    def mounted(self, destination: str, fd: int = -1) -> None:
+        """Note a mount, and its fd if it is of our own making."""
+        self.used += [covered for covered in self.tree.mounted(destination, fd) if covered not in self.late]
+
 
 class Target:
-    """A mount's target, opened; `stat` is its struct statx, empty if it had to be made."""
+    """A mount's target, opened; `stat` is its struct statx, `made` whether it was missing."""
 
     __slots__ = ("fd", "gid", "made", "mode", "uid")
 
-    def __init__(self, fd: int, stat: bytes = b"") -> None:
+    def __init__(self, fd: int, stat: bytes, *, made: bool) -> None:
         self.fd = fd
-        self.made = not stat
-        self.uid, self.gid, self.mode = unpack_from("<IIH", stat, 20) if stat else (0, 0, DIRECTORY)
+        self.made = made
+        self.uid, self.gid, self.mode = unpack_from("<IIH", stat, 20)
 
 
 class Look:
@@ -84,6 +89,40 @@ class Look:
         in_root = clean(mount.destination)
         if in_root not in _IN_PROC and (not procfs or in_root.startswith("/proc/")):
             raise Error(f'"{mount.destination}" cannot be mounted because it is inside /proc')
+
+
+class Landing:
+    """Where a mount came to stand: what is at its destination right after it was attached, for `verify` to judge.
+
+    Who shares the directory may have moved it meanwhile (CVE-2021-30465). What is below a mount of our own nobody can
+    move, and nothing is asked there.
+    """
+
+    __slots__ = ("again", "destination", "stats")
+
+    def __init__(self, tree: Fd, mount: Mount, place: Place, do: Batch) -> None:
+        self.destination = clean(mount.destination)
+        self.again: Fd = -1
+        self.stats = Out(256), Out(256)
+        root, _ = place.tree.at(self.destination)
+        if root == place.root:
+            self.again = do.tolerate(inroot.openat2(do, root, self.destination))
+            do.statx(tree, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[0])
+            do.tolerate(do.statx(self.again, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[1]))
+            do.tolerate(do.close(self.again))
+
+    def verify(self, place: Place) -> None:
+        """Raise SecurityError if what is found at the destination is not this mount."""
+        if not self.stats[0].data:
+            return
+        if int(self.again) == -EAGAIN:
+            again = inroot.find(place.hand, place.root, self.destination)
+            with place.hand.batch() as do:
+                do.tolerate(do.statx(again, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[1]))
+                do.tolerate(do.close(again))
+        ours, found = (stat.data[144:152] for stat in self.stats)
+        if ours != found:
+            raise SecurityError(f"{self.destination} was replaced while it was mounted")
 
 
 def _identity(stat: Out) -> tuple[int, ...]:
@@ -114,7 +153,7 @@ def bound(mount: Mount, place: Place, mode: int, procfs: bool) -> Target:
     if in_root == "/proc" and not procfs:
         raise _not_proc(mount)
     target = _open(mount, place, mode & KIND == DIRECTORY, procfs=procfs and in_root == "/proc")
-    if not target.made and (target.mode & KIND == DIRECTORY) != (mode & KIND == DIRECTORY):
+    if (target.mode & KIND == DIRECTORY) != (mode & KIND == DIRECTORY):
         raise Error(NOT_A_DIRECTORY)
     return target
 
@@ -130,7 +169,7 @@ def directory(fs_type: str, mount: Mount, place: Place) -> Target:
     if fs_type in ("proc", "sysfs"):
         return _ordinary_directory(fs_type, mount, place)
     target = _open(mount, place, True)
-    if not target.made and target.mode & KIND != DIRECTORY:
+    if target.mode & KIND != DIRECTORY:
         raise Error(NOT_A_DIRECTORY)
     return target
 
@@ -143,13 +182,13 @@ def check(fs_type: str, mount: Mount) -> None:
 
 def usual(fs_type: str, mount: Mount, place: Place, do: Batch) -> Fd:
     """As `directory`, in a batch, if the destination's parent is there; a negative result sends the caller that way."""
-    in_root = clean(mount.destination)[1:]
-    above, _, last = in_root.rpartition("/")
+    root, in_root = place.tree.at(clean(mount.destination))
+    above, _, last = in_root.lstrip("/").rpartition("/")
     if fs_type not in ("proc", "sysfs"):
-        return inroot.usual_directory(do, place.root, above, last)
+        return inroot.usual_directory(do, root, above, last)
     if not above:
-        do.tolerate(do.mkdirat(place.root, last, 0o755))
-    return do.tolerate(_ordinary(in_root, place, do))
+        do.tolerate(do.mkdirat(root, last, 0o755))
+    return do.tolerate(_ordinary(root, in_root, do))
 
 
 def _not_proc(mount: Mount) -> Error:
@@ -157,29 +196,38 @@ def _not_proc(mount: Mount) -> Error:
 
 
 def _open(mount: Mount, place: Place, is_directory: bool, *, procfs: bool = False) -> Target:
-    in_root = clean(mount.destination)
+    root, in_root = place.tree.at(clean(mount.destination))
     with place.hand.batch() as do:
-        fd = do.tolerate(inroot.openat2(do, place.root, in_root))
+        fd = first = do.tolerate(inroot.openat2(do, root, in_root))
         look = Look(fd, place, do)
-    if int(fd) < 0:
+    if int(first) < 0:
         make = inroot.directory if is_directory else inroot.file
-        return Target(make(place.hand, place.root, in_root))
+        fd = make(place.hand, root, in_root)
+        with place.hand.batch() as do:  # somebody else may have put something there meanwhile
+            look = Look(fd, place, do)
     look.refuse(mount, procfs=procfs)
-    return Target(int(fd), look.stat.data)
+    return Target(int(fd), look.stat.data, made=int(first) == -ENOENT)
 
 
-def _ordinary(in_root: str, place: Place, do: Batch) -> Fd:
+def _ordinary(root: int, in_root: str, do: Batch) -> Fd:
     flags = O_PATH | O_DIRECTORY | O_CLOEXEC
-    return do.openat2(place.root, in_root, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    return do.openat2(root, in_root.lstrip("/"), flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 
 
 def _ordinary_directory(fs_type: str, mount: Mount, place: Place) -> Target:
     """The target of proc and sysfs: a directory reached by no link, or writes to it could land elsewhere."""
-    in_root = clean(mount.destination)[1:]
-    with place.hand.batch() as do:
-        fd = do.tolerate(_ordinary(in_root, place, do))
-    if int(fd) == -ENOENT:
-        return Target(inroot.directory(place.hand, place.root, in_root))
-    if int(fd) < 0:
-        raise Error(f'filesystem "{fs_type}" must be mounted on ordinary directory')
-    return Target(int(fd))
+    root, in_root = place.tree.at(clean(mount.destination))
+    for made in (False, True):
+        with place.hand.batch() as do:
+            fd = do.tolerate(_ordinary(root, in_root, do))
+            look = Look(fd, place, do)
+        if int(fd) >= 0:
+            look.refuse(mount, procfs=fs_type == "proc")
+            return Target(int(fd), look.stat.data, made=made)
+        if made or int(fd) != -ENOENT:
+            break
+        # Its links are followed, so it is only a help: what counts is found by the second try.
+        made_fd = inroot.directory(place.hand, root, in_root)
+        with place.hand.batch() as do:
+            do.close(made_fd)
+    raise Error(f'filesystem "{fs_type}" must be mounted on ordinary directory')
