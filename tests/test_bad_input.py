@@ -428,6 +428,14 @@ class TestUsage:
         told = self.told(minirunc, "run", "--preserve-fds", number, "x")
         assert told == f'invalid value "{number}" for flag -preserve-fds: parse error'
 
+    @pytest.mark.parametrize("digits", ["9" * 25, "1" * 5000])
+    def test_number_of_many_digits(self, minirunc: Runtime, bundle: Callable[..., Bundle], digits: str) -> None:
+        """Which Python itself refuses to read."""
+        id = minirunc.start(bundle("sleep 1000"))
+        assert said(minirunc("kill", id, digits)) == f'unknown signal "{digits}"'
+        told = said(minirunc("exec", "--user", digits, id, "true"), 255)
+        assert told == f"exec failed: bad uid: parsing '{digits[:40]}': expected a number from 0 to 4294967294"
+
 
 # global options and what is said of them
 GLOBALS = {

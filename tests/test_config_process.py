@@ -1,8 +1,10 @@
 """config/process: checks of process.*, with runc's words where it has some."""
 
+import time
+
 import pytest
 
-from minirunc.config.process import capabilities
+from minirunc.config.process import capabilities, env
 from minirunc.config.process.exec_cpu_affinity import cpus
 from tests.config_json import ABSENT, loaded, refusal
 
@@ -140,6 +142,18 @@ def test_a_cpu_list_is_a_set_of_numbers() -> None:
     assert cpus("") == []
     assert cpus("0") == [0]
     assert cpus(" 5 ,,0-2,1") == [0, 1, 2, 5]
+
+
+def test_many_overlapping_cpu_ranges_are_quick() -> None:
+    """A mebibyte of them would take minutes, were each CPU named one at a time."""
+    begin = time.process_time()
+    assert len(cpus("0-65536," * 20_000)) == 65537
+    assert time.process_time() - begin < 2
+
+
+def test_home_is_of_a_whole_line_of_passwd() -> None:
+    """A line ends with a newline alone: a name may hold what Python takes for another end."""
+    assert env.home(b"a:x:5:5:\x0bb:x:0:0::/evil:/:\nroot:x:0:0::/root:\n", 0) == "/root"
 
 
 def test_capability_names_stand_at_their_numbers() -> None:

@@ -113,6 +113,14 @@ def test_links_are_not_followed() -> None:
         procfs.read("self/exe")
 
 
+def test_pid_inside_is_not_what_the_name_says(process: Callable[..., int]) -> None:
+    """The name is the first line of status, and Python takes a vertical tab in it for a line's end."""
+    pid = process(
+        "python3", "-c", "import ctypes; ctypes.CDLL(None).prctl(15, b'\\x0bNSpid:\\t7'); print(flush=True); input()"
+    )
+    assert procfs.ns_pid(pid) == pid
+
+
 # --- a procfs to write by, inside ---
 
 EXDEV = 18

@@ -140,8 +140,8 @@ def _override(process: Process, cwd: str, env: list[str], user: str, additional_
 
 def _number(what: str, text: str) -> int:
     """Digits only, and an id that exists (CVE-2026-30892)."""
-    if not (text.isascii() and text.isdigit() and int(text) < _NO_ID):
-        raise Error(f"bad {what}: parsing {text!r}: expected a number from 0 to {_NO_ID - 1}")
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < _NO_ID):
+        raise Error(f"bad {what}: parsing {text[:40]!r}: expected a number from 0 to {_NO_ID - 1}")
     return int(text)
 
 

@@ -17,7 +17,7 @@ def kill(settings: Settings, container_id: str, signal: str = "SIGTERM", *, all:
 def number(text: str) -> int:
     """The number of a signal: digits, or its name in any case, with or without SIG."""
     if text.isascii() and text.isdigit():
-        if 0 <= int(text) <= 64:
+        if len(text) < 20 and int(text) <= 64:
             return int(text)
     else:
         found = getattr(_signal, "SIG" + text.upper().removeprefix("SIG"), None)

@@ -20,10 +20,11 @@ def ps(settings: Settings, container_id: str, *options: str, format: str) -> int
     if format == "json":
         sys.stdout.write((jsontext.dumps(pids) if pids else "null") + "\n")
         return 0
-    done = seams.subprocess().run(["ps", *(options or ("-ef",))], capture_output=True, text=True, check=False)
+    done = seams.subprocess().run(["ps", *(options or ("-ef",))], capture_output=True, check=False)
+    out, err = (said.decode(errors="replace").strip("\n") for said in (done.stdout, done.stderr))
     if done.returncode:
-        raise Error(f"ps: {done.stderr.strip() or done.stdout.strip()}")
-    header, *lines = done.stdout.splitlines()
+        raise Error(f"ps: {err or out}")
+    header, *lines = out.split("\n")  # a command may hold what str.splitlines() takes for the end of a line
     if "PID" not in header.split():
         raise Error("couldn't find PID field in ps output")
     column = header.split().index("PID")

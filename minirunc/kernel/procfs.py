@@ -144,7 +144,8 @@ def is_host_root() -> bool:
 
 def ns_pid(pid: int) -> int:
     """The pid as the process's own pid namespace counts it: the last number of NSpid (proc_pid_status(5))."""
-    for line in read(f"{pid}/status").splitlines():
+    # Its name, which comes first, may hold what str.splitlines() takes for the end of a line.
+    for line in read(f"{pid}/status").split("\n"):
         if line.startswith("NSpid:"):
             return int(line.split()[-1])
     return pid

@@ -39,7 +39,7 @@ def open_passwd(env: list[str], root: int, do: Batch) -> Fd:
 
 def home(passwd: bytes, uid: int) -> str:
     """The user's home directory by the container's /etc/passwd (passwd(5)), read by fd and parsed here; else "/"."""
-    for line in passwd.decode("utf-8", "surrogateescape").splitlines():
+    for line in passwd.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":")
         if len(fields) >= 6 and fields[2] == str(uid):
             return fields[5] or "/"

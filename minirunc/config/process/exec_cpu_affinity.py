@@ -19,7 +19,7 @@ class ExecCPUAffinity(Record):
 
 def cpus(text: str) -> list[int]:
     """The CPUs of a list like "0-3,7"; empty for an empty text. Raises ValueError, saying why."""
-    found: set[int] = set()
+    found = 0  # a bit each: as quick for ranges that overlap, however many
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first and not dash:
@@ -31,10 +31,10 @@ def cpus(text: str) -> list[int]:
                 raise ValueError(f"values larger than {_MOST} are not supported")
         if dash and int(first) > int(last):
             raise ValueError(f"invalid range: {part.strip()}")
-        found.update(range(int(first), int(last or first) + 1))
+        found |= (1 << int(last or first) + 1) - (1 << int(first))
     if text and not found:
         raise ValueError(f'no members found in set "{text}"')
-    return sorted(found)
+    return [number for number in range(found.bit_length()) if found >> number & 1]
 
 
 def check(process: "Process") -> None:
