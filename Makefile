@@ -33,6 +33,10 @@ test: all .venv/dev bundles/hello/rootfs/hello  ## all tests: on this kernel, an
 	$(as_root) $(python) -m pytest -p no:cacheprovider -m alone $(T) </dev/null || test $$? = 5 || status=1; \
 	exit $$status
 
+.PHONY: fuzz
+fuzz: all .venv/dev  ## fuzz what reads hostile input, for T seconds (60); what it finds goes to .cache/fuzz
+	@$(python) -m tests.fuzz --seconds $(or $(T),60) </dev/null
+
 .PHONY: check
 check: all .venv/dev  ## ruff, mypy --strict and the architecture tests
 	@.venv/bin/ruff check --no-cache
@@ -108,7 +112,7 @@ endef
 	@touch $@
 
 .venv/dev: .venv/runtime pyproject.toml
-	@$(say) 'installing pytest, ruff and mypy in .venv'
+	@$(say) 'installing pytest, ruff, mypy and atheris in .venv'
 	@$(call pip,p["optional-dependencies"]["dev"])
 	@touch $@
 
