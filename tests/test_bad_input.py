@@ -191,21 +191,6 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "linux.mountLabel": ("linux.mountLabel", "system_u:object_r:x_t:s0", "linux.mountLabel"),
     "linux.netDevices": ("linux.netDevices", {"eth9": {}}, "linux.netDevices"),
     "linux.seccomp": ("linux.seccomp", {"defaultAction": "SCMP_ACT_ERRNO"}, "linux.seccomp"),
-    "mounts[].gidMappings": (
-        "mounts",
-        [{"destination": "/a", "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}],
-        "mounts[0].gidMappings",
-    ),
-    "mounts[].options": (
-        "mounts",
-        [{"destination": "/a"}, {"destination": "/b", "options": ["bind", "idmap"]}],
-        "mounts[1].options",
-    ),
-    "mounts[].uidMappings": (
-        "mounts",
-        [{"destination": "/a", "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}],
-        "mounts[0].uidMappings",
-    ),
     "process.apparmorProfile": ("process.apparmorProfile", "docker-default", "process.apparmorProfile"),
     "process.selinuxLabel": ("process.selinuxLabel", "a:b:c:d", "process.selinuxLabel"),
 }

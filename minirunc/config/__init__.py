@@ -28,9 +28,6 @@ UNSUPPORTED = {
     "linux.mountLabel": "SELinux labels are not applied",
     "linux.netDevices": "network devices are not moved",
     "linux.seccomp": "only a filter that allows everything is accepted",
-    "mounts[].gidMappings": "id-mapped mounts",
-    "mounts[].options": "id-mapped mounts",
-    "mounts[].uidMappings": "id-mapped mounts",
     "process.apparmorProfile": "AppArmor profiles are not applied",
     "process.selinuxLabel": "SELinux labels are not applied",
 }

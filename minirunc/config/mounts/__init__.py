@@ -2,7 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
-from minirunc.config import IDMapping, unsupported
+from minirunc.config import IDMapping
 from minirunc.config.mounts.options import parse_options
 
 TYPE_CHECKING = False
@@ -34,12 +34,10 @@ def check(config: "Config") -> None:
             raise ConfigError(f"{where}.options", why)
         if options.tmpcopyup and mount.type != "tmpfs":
             raise ConfigError(f"{where}.options", "tmpcopyup is for tmpfs only")
-        if options.idmap:
-            raise unsupported("mounts[].options", f"{where}.options")
-        if mount.uid_mappings:
-            raise unsupported("mounts[].uidMappings", f"{where}.uidMappings")
-        if mount.gid_mappings:
-            raise unsupported("mounts[].gidMappings", f"{where}.gidMappings")
+        if options.idmap or mount.uid_mappings or mount.gid_mappings:
+            from minirunc.config.mounts import idmap
+
+            idmap.check(config, mount, options, where)
 
 
 def warnings(config: "Config") -> list[str]:

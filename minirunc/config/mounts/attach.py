@@ -79,6 +79,14 @@ _LONGEST = 255  # bytes fsconfig(2) takes as a value
 
 def apply(mounts: list[Mount], place: Place) -> None:
     """Mount them in order."""
+    try:
+        _apply(mounts, place)
+    finally:
+        for namespace in place.user_namespaces.values():
+            close(namespace)
+
+
+def _apply(mounts: list[Mount], place: Place) -> None:
     for index, mount in enumerate(mounts):
         if mount.destination.startswith(place.rootfs + "/"):  # some name it as the host sees it, and runc knows
             mount.destination = mount.destination.removeprefix(place.rootfs)
@@ -91,6 +99,8 @@ def apply(mounts: list[Mount], place: Place) -> None:
 
 def _one(mount: Mount, place: Place) -> None:
     options = parse_options(mount.options)
+    if mount.uid_mappings:
+        options.idmap = options.idmap or "idmap"
     if options.remount:
         _remount(mount, options, place)
     elif options.bind:
@@ -166,6 +176,8 @@ def _bind(mount: Mount, options: Options, place: Place) -> None:
     tree, mode = _source_tree(source, options, place)
     onto_proc = target.clean(mount.destination) == "/proc"
     onto = target.bound(mount, place, mode, procfs=onto_proc and _is_procfs(tree, place))
+    if options.idmap:
+        _map_ids(tree, mount, options, place)
     if options.flags & ~(MS_BIND | MS_REC) or options.cleared:
         _set_flags(tree, options, place)
     _attach(tree, onto, mount, options, place)
@@ -174,6 +186,12 @@ def _bind(mount: Mount, options: Options, place: Place) -> None:
     else:
         place.mounted(target.clean(mount.destination))
         place.used.append(tree)
+
+
+def _map_ids(tree: int, mount: Mount, options: Options, place: Place) -> None:
+    from minirunc.config.mounts import idmap
+
+    idmap.apply(tree, mount, options, place)
 
 
 def _set_flags(tree: int, options: Options, place: Place) -> None:
@@ -232,13 +250,15 @@ def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
     long = any(len(word) > _LONGEST for word in words)
     as_it_was = fs_type == "tmpfs" and not any(word.startswith("mode=") for word in words)
     onto: target.Target | None = None
-    if long or as_it_was or options.tmpcopyup:
+    if long or as_it_was or options.tmpcopyup or options.idmap:
         onto = target.directory(fs_type, mount, place)
         if as_it_was and not onto.made:
             data.insert(0, f"mode={onto.mode & 0o7777:04o}")
         if options.tmpcopyup and not onto.made:
             data.insert(0, f"uid={onto.uid},gid={onto.gid}")
         if long:
+            if options.idmap:
+                raise Error(f"an option of more than {_LONGEST} bytes does not go with an id mapping")
             _mount_by_path(fs_type, mount, options, ",".join(data), onto, place)
             return
     tree, attached = _make_and_attach(fs_type, mount, flags, data, place, onto)
@@ -247,6 +267,8 @@ def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
             from minirunc.config.mounts.tmpcopyup import copy_up
 
             copy_up(place.hand, onto.fd, tree)
+        if options.idmap:
+            _map_ids(tree, mount, options, place)
         _attach(tree, None if attached else onto or target.directory(fs_type, mount, place), mount, options, place)
     _note(tree, fs_type, mount, options, late, place)
 
@@ -355,6 +377,8 @@ def _of_a_namespace(mount: Mount, options: Options, place: Place) -> None:
     try:
         _new(fs_type, mount, options, place)
     except SyscallError as error:
+        if options.idmap:
+            raise  # nothing else would be what was asked for
         from minirunc.config.mounts import fallback  # what most containers do not need
 
         _one(fallback.instead_of(fs_type, mount, place, error), place)

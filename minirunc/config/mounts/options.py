@@ -129,7 +129,7 @@ class Options:
         self.rec_clear = 0
         self.data: list[str] = []  # left to the file system
         self.tmpcopyup = False
-        self.idmap = ""  # "idmap", "ridmap"
+        self.idmap = ""  # "idmap", "ridmap", and with "=" crun's explicit mapping
         self.bind = False
         self.recursive = False
         self.remount = False
@@ -153,7 +153,7 @@ def parse_options(words: list[str]) -> Options:
             _recursive(options, word)
         elif word == "tmpcopyup":
             options.tmpcopyup = True
-        elif word in ("idmap", "ridmap"):
+        elif word.partition("=")[0] in ("idmap", "ridmap"):
             options.idmap = word
         elif word:
             options.data.append(word)

@@ -37,7 +37,9 @@ _IN_PROC = frozenset(
 class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
-    __slots__ = ("bundle", "cgroup", "hand", "late", "root", "rootfs", "tree", "used", "userns")
+    __slots__ = (
+        "bundle", "cgroup", "hand", "late", "root", "rootfs", "tree", "used", "user_namespaces", "userns",
+    )  # fmt: skip
 
     def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
         self.hand = hand
@@ -49,6 +51,7 @@ class Place:
         self.userns = userns
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place
+        self.user_namespaces: dict[tuple[str, str], int] = {}  # our fds, by uid_map and gid_map, of id-mapped mounts
 
     def mounted(self, destination: str, fd: int = -1) -> None:
         """Note a mount, and its fd if it is of our own making."""
