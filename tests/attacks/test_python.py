@@ -258,7 +258,6 @@ def test_planted_files_are_not_opened(
         ["state", id],
         ["exec", id, "true"],
         ["exec", "-u", "7:7", "--cwd", "/tmp", id, "true"],
-        ["ps", id],
         ["list"],
         ["pause", id],
         ["resume", id],
