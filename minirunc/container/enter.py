@@ -234,6 +234,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int) -> 
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
             do.umask(0o022 if umask is None else umask)
+            launch.join_keyring(do, state.id)  # else it has the keys of who called
         program = launch.prepare(hand, int(root), process, make_cwd=False)
         program.argv = hooks.vector(hook.args or [hook.path])
         if hook.env is not None:
