@@ -1,6 +1,11 @@
 """What attackers have: a container with a Python in it, and later others of their tools."""
 
+import ctypes
 import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from tests.ground.bundle import Bundle
 
@@ -43,3 +48,67 @@ def give_user_namespace(bundle: Bundle, owner: int = 100000) -> None:
     for directory, names, files in os.walk(bundle.rootfs):
         for name in (".", *names, *files):
             os.chown(f"{directory}/{name}", owner, owner, follow_symlinks=False)
+
+
+@contextmanager
+def untouched(directory: Path) -> Iterator[Path]:
+    """What an attack is after: a directory of the host's beside the bundle, full of canaries. All of it must stay as it
+    is, and so must what else lies beside the bundles, the names in /, /dev and /etc, core_pattern and the mounts."""
+    host = directory / "host"
+    (host / "directory").mkdir(parents=True)
+    (host / "directory/inside").write_text("canary\n")
+    (host / "empty").mkdir(mode=0o711)
+    (host / "file").write_text("canary\n")
+    (host / "file").chmod(0o640)
+    os.mkfifo(host / "fifo")
+    os.mknod(host / "zero", 0o020600, os.makedev(1, 5))
+    before = _host(directory)
+    yield host
+    assert _host(directory) == before
+
+
+def _host(directory: Path) -> dict[str, object]:
+    """What of the host may not change."""
+    seen: dict[str, object] = {name: sorted(os.listdir(name)) for name in ("/", "/dev", "/etc")}
+    beside = {path.name for path in directory.iterdir()}
+    seen["beside the bundles"] = {name for name in beside if not name.startswith(("bundle", "state"))}
+    seen["core_pattern"] = Path("/proc/sys/kernel/core_pattern").read_text()
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    seen["mounts"] = [line for line in lines if "/pytest-" not in line or str(directory) in line]
+    for path in sorted((directory / "host").rglob("*")):
+        stat = path.lstat()
+        content = path.read_text() if path.is_file() else sorted(os.listdir(path)) if path.is_dir() else ""
+        seen[str(path)] = (content, *stat[:6], stat.st_rdev, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return seen
+
+
+def links_to(target: Path) -> dict[str, str]:
+    """Texts of links in an image that lead to a file of the host, if they are followed outside of the image."""
+    climbing = "../" * 40 + str(target).lstrip("/")
+    return {"absolute": str(target), "climbing": climbing, "both": f"/{climbing}", "dots": f"/.//{target}/."}
+
+
+@contextmanager
+def opened(*paths: Path) -> Iterator[list[str]]:
+    """The names of those that somebody opened meanwhile, other than as a mere path (inotify(7), IN_OPEN)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    assert watch >= 0, os.strerror(ctypes.get_errno())
+    names = {}
+    for path in paths:
+        number = libc.inotify_add_watch(watch, os.fsencode(path), 0x20)
+        assert number >= 0, os.strerror(ctypes.get_errno())
+        names[number] = path.name
+    found: list[str] = []
+    try:
+        yield found
+        try:
+            events = os.read(watch, 65536)
+        except BlockingIOError:
+            events = b""
+        while events:
+            number, _, _, length = struct.unpack_from("<iIII", events)
+            found.append(names[number])
+            events = events[16 + length :]
+    finally:
+        os.close(watch)
