@@ -11,9 +11,8 @@ import pytest
 
 from minirunc.base.errors import Error, SyscallError
 from minirunc.kernel import inroot
-from minirunc.kernel.constants import AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY
+from minirunc.kernel.constants import AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH
 from minirunc.kernel.hand import Hand
-from minirunc.kernel.hand_code import SIZE
 from tests.ground import hands
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -303,39 +302,6 @@ def test_only_the_answer_stays_open(tree: Tree, make: Callable[[Tree], int]) -> 
     before = set(hands.fds(tree.hand.pid))
     fd = make(tree)
     assert set(hands.fds(tree.hand.pid)) - before == {fd}
-
-
-# --- reading ---
-
-
-def read(tree: Tree, in_root: str, **limit: int) -> bytes:
-    """As HOME is looked up in /etc/passwd."""
-    fd = inroot.find(tree.hand, tree.root, in_root, O_RDONLY | O_NONBLOCK)
-    return inroot.read_all(tree.hand, fd, **limit)
-
-
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 12288, SIZE + 1])
-def test_read_all_gives_the_whole_file(tree: Tree, size: int) -> None:
-    """In as many pieces as it takes, and closes it."""
-    content = os.urandom(size)
-    (tree.path / "file").write_bytes(content)
-    before = hands.fds(tree.hand.pid)
-    assert read(tree, "file") == content
-    assert hands.fds(tree.hand.pid) == before
-
-
-def test_read_all_has_a_limit(tree: Tree) -> None:
-    """A container cannot make us hold as much as it likes."""
-    with open(tree.path / "file", "wb") as file:
-        file.truncate(1 << 32)
-    assert len(read(tree, "file", limit=10000)) <= 10000 + 4096
-
-
-def test_read_all_of_what_is_no_file_is_empty(tree: Tree) -> None:
-    """A fifo nobody writes to, a directory, nothing at all."""
-    os.mkfifo(tree.path / "fifo")
-    (tree.path / "directory").mkdir()
-    assert [read(tree, name) for name in ("fifo", "directory", "none")] == [b"", b"", b""]
 
 
 # --- the root and the mounts of our own ---

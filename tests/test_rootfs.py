@@ -76,16 +76,6 @@ def test_read_only_root(minirunc: Runtime, bundle: Callable[..., Bundle], option
     (made.rootfs / "x").touch()
 
 
-def test_root_path_may_be_absolute_and_behind_a_link(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
-    """root.path: an absolute path, or one relative to the bundle; links on the way are the host's."""
-    made = bundle("cat /mark")
-    (made.rootfs / "mark").write_text("here\n")
-    (made.path / "link").symlink_to("rootfs")
-    for path in (str(made.rootfs), "link", "./rootfs/../rootfs/", str(made.path / "link")):
-        made.config["root"]["path"] = path
-        assert minirunc.run(made) == (0, "here\n", "")
-
-
 PROPAGATION = {
     None: {"master"},
     "private": set[str](),

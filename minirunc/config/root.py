@@ -48,7 +48,10 @@ EACCES, EINVAL = 13, 22
 
 
 def on_host(root: Root, bundle: str) -> str:
-    """The rootfs as an absolute host path; raises Error if it is not a directory."""
+    """The rootfs as an absolute host path; raises Error if it is not a directory, or below the bundle or `/` by a link.
+
+    Who unpacks an image may have been given a link in place of its root: the container would get the host's files.
+    """
     path = root.path if root.path.startswith("/") else f"{bundle}/{root.path}"
     try:
         found = stat(path)
@@ -56,11 +59,30 @@ def on_host(root: Root, bundle: str) -> str:
         raise Error(f"invalid rootfs: stat {path}: {strerror(error.errno or 0).lower()}") from None
     if found.st_mode & 0o170000 != 0o040000:
         raise Error(f"invalid rootfs: {path} is not a directory")
+    real = _real(path)
+    if real != _clean(path) and (root.path.startswith("/") or real != _clean(f"{_real(bundle)}/{root.path}")):
+        raise Error("invalid rootfs: not an absolute path, or a symlink")  # runc's words
+    return real
+
+
+def _real(path: str) -> str:
+    """realpath(3), at a tenth of the cost."""
     fd = posix_open(path, O_PATH | O_CLOEXEC)
     try:
-        return readlink(f"/proc/self/fd/{fd}")  # realpath(3), at a tenth of the cost
+        return readlink(f"/proc/self/fd/{fd}")
     finally:
         close(fd)
+
+
+def _clean(path: str) -> str:
+    """The absolute path without `.` and `..`, by its text alone."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
 
 
 def prepare(on_host: str, propagation: int, hand: Hand, *, mounted: bool) -> int:

@@ -20,12 +20,10 @@ from minirunc.config.process import (
     rlimits,
     user,
 )
-from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
     AT_EACCESS,
     AT_EMPTY_PATH,
     AT_FDCWD,
-    O_NONBLOCK,
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
     STATX_BASIC_STATS,
@@ -37,7 +35,6 @@ from minirunc.kernel.syscalls import Fd, Out, Words
 # What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
 _EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
 
-_PAGE = 4096
 KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM = 1, 5
 _KEYRING_MODE = 0x3F0B0000  # all for who holds it; its user may view, read and, what is not the default, find it
 # struct sigaction of a handler that does not return: handler, flags (SA_RESTORER), restorer, mask
@@ -69,13 +66,7 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
         capabilities.held(do, held)
         entered = do.tolerate(do.chdir(process.cwd))
         passwd = env.open_passwd(process.env, root, do)
-        start = Out(_PAGE)
-        count = do.tolerate(do.read(passwd, start, _PAGE))
-        do.tolerate(do.close(passwd))
-    text = start.data[: max(0, int(count))]
-    if len(text) == _PAGE:
-        text = inroot.read_all(hand, inroot.find(hand, root, "/etc/passwd", O_NONBLOCK))
-    home = env.home(text, process.user.uid)
+    home = env.home(env.read_passwd(int(passwd), hand), process.user.uid)
     variables = env.complete(process.env, home)
     late = not cwd.apply(process.cwd, int(entered), hand, root, make=make_cwd)
     available = capabilities.held_mask(held)

@@ -184,21 +184,6 @@ def file(hand: Hand, root: int, in_root: str, mode: int = 0o644) -> int:
     return fd
 
 
-def read_all(hand: Hand, fd: int, limit: int = 1 << 20) -> bytes:
-    """What a file the hand has open holds, up to `limit` bytes, and close it; nothing for a negative fd."""
-    data = b""
-    while fd >= 0:
-        room = Out(4096)
-        with hand.batch() as do:
-            count = do.tolerate(do.read(fd, room, 4096))
-        if int(count) > 0:
-            data += room.data[: int(count)]
-        if int(count) < 4096 or len(data) >= limit:
-            _close(hand, fd)
-            break
-    return data
-
-
 def _close(hand: Hand, fd: int) -> None:
     with hand.batch() as do:
         do.close(fd)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.ground.bundle import Bundle
+from tests.ground.runtime import Result
 
 _LINKS = ("bin", "lib", "lib64", "sbin")
 
@@ -86,6 +87,19 @@ def links_to(target: Path) -> dict[str, str]:
     """Texts of links in an image that lead to a file of the host, if they are followed outside of the image."""
     climbing = "../" * 40 + str(target).lstrip("/")
     return {"absolute": str(target), "climbing": climbing, "both": f"/{climbing}", "dots": f"/.//{target}/."}
+
+
+def ran(result: Result) -> str:
+    """It went well and in silence: what it printed."""
+    assert (result.status, result.err) == (0, "")
+    return result.out
+
+
+def refused(result: Result, *reasons: str) -> None:
+    """It ended before anything ran, with an error of one line that gives one of the reasons."""
+    assert (result.status, result.out) == (1, ""), result
+    assert result.err.count("\n") == 1, result.err
+    assert any(reason in result.err for reason in reasons), result.err
 
 
 @contextmanager
