@@ -19,6 +19,7 @@ from minirunc.kernel.constants import (
     OPEN_TREE_CLONE,
     RESOLVE_BENEATH,
     RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
     STATX_BASIC_STATS,
 )
 from minirunc.kernel.hand import Batch, Hand
@@ -134,7 +135,10 @@ def open_dev(tree: inroot.Tree, do: Batch) -> Fd:
     if not name:
         return do.openat(own, ".", flags)
     do.tolerate(do.mkdirat(tree.root, "dev", 0o755))
-    return do.openat2(tree.root, "dev", flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+    if "/dev" not in tree.own:  # what a link of the image brought here is not ours to change
+        resolve |= RESOLVE_NO_XDEV
+    return do.openat2(tree.root, "dev", flags, resolve)
 
 
 def _parent(node: Node, in_dev: int, tree: inroot.Tree, hand: Hand) -> int:
