@@ -244,6 +244,7 @@ class TestLimitWithoutItsController:
     ) -> None:
         """It may be the caller's own cgroup that does not have it."""
         why = f"the {controller} controller is not available in this cgroup; remove the limit, or have it delegated"
+        why += f" (with systemd: Delegate={controller} in user@.service)"
         self.refused(minirunc, bundle(), controller, why)
 
     def refused(self, minirunc: Runtime, made: Bundle, controller: str, why: str) -> None:

@@ -1,6 +1,9 @@
 """An ordinary user runs containers: in a user namespace, in a cgroup that was delegated to him."""
 
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from tests.ground.bundle import Bundle
 from tests.ground.rootless import SUBIDS, USER, given, ordinary_user
 from tests.ground.runtime import Runtime, wait_until
+from tests.ground.terminal import Terminal
 
 
 @pytest.fixture
@@ -192,3 +196,117 @@ def test_no_user_namespace_is_refused(minirunc: Runtime, bundle: Callable[..., B
     result = minirunc.run(made)
     assert result.status == 1
     assert "config.json: linux.namespaces: rootless container requires user namespaces" in result.err
+
+
+# --- what is missing is named ---
+
+
+def test_missing_subordinate_ids_are_named(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """linux.uidMappings of ids that /etc/subuid does not give: the file, the user and the line that would."""
+    made = given(bundle(), home, {"containerID": 1, "hostID": SUBIDS, "size": 65537})
+    assert (
+        f"; /etc/subuid does not give user the uids {SUBIDS} to {SUBIDS + 65536}: map others,"
+        f' or have root add the line \\"user:{SUBIDS}:65537\\"'
+    ) in minirunc.run(made).err
+    made.linux["uidMappings"] = [{"containerID": 0, "hostID": USER, "size": 1}]
+    (home / "subgid").unlink()
+    (home / "subgid").touch()
+    assert "newgidmap: " in (err := minirunc.run(made).err)
+    assert "; /etc/subgid does not give user the gids" in err
+
+
+def test_missing_newuidmap_is_named(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """Several ranges take newuidmap; where it is not installed the error says so. One's own id does not take it."""
+    made = given(bundle(), home, {"containerID": 1, "hostID": SUBIDS, "size": 10})
+    made.write()
+    empty = home / "empty"
+    empty.mkdir()
+    result = minirunc("run", "--bundle", made.path, minirunc.id(), env=_path_without(home, "newuidmap"))
+    assert result.status == 1
+    assert "mapping more than your own uid needs newuidmap (Debian package uidmap)" in result.err
+    made.linux["uidMappings"] = made.linux["gidMappings"] = made.linux["uidMappings"][:1]
+    for mount in made.config["mounts"]:
+        mount["options"] = [word for word in mount.get("options", []) if word != "gid=5"]
+    made.write()
+    assert minirunc("run", "--bundle", made.path, minirunc.id(), env=_path_without(home, "newuidmap")).status == 0
+
+
+def _path_without(home: Path, program: str) -> dict[str, str]:
+    """An environment in which the program cannot be found."""
+    directory = home / "bin"
+    if not directory.exists():
+        directory.mkdir()
+        for name in ("setpriv", "unshare", "mount", "cp", "sh", "id"):
+            (directory / name).symlink_to(str(shutil.which(name)))
+    assert not (directory / program).exists()
+    return {"PATH": str(directory)}
+
+
+def test_newuidmap_without_its_rights_is_told(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """newuidmap that is not set-user-ID (or whose caller has no_new_privs): the error says what it takes."""
+    made = given(bundle(), home, {"containerID": 1, "hostID": SUBIDS, "size": 10})
+    minirunc.prefix += ["setpriv", "--no-new-privs", "--"]
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "; /etc/subuid gives user these: newuidmap must be set-user-ID root" in result.err
+
+
+def test_additional_groups_take_more_than_the_own_gid(
+    minirunc: Runtime, bundle: Callable[..., Bundle], home: Path
+) -> None:
+    """process.user.additionalGids: setgroups(2) had to be given up for the map of the own gid."""
+    made = given(bundle(), home)
+    made.process["user"]["additionalGids"] = [0]
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "cannot set any additional groups in a rootless container" in result.err
+
+
+def test_state_directory_that_is_not_his_is_told(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """Without --root and XDG_RUNTIME_DIR state would be in /run, which is root's; with it, it is there."""
+    made = given(bundle(), home)
+    made.write()
+    command = [*minirunc.prefix, minirunc.binary, "run", "--bundle", str(made.path), minirunc.id()]
+    environment = {"PATH": os.environ["PATH"]}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "permission denied; give a --root of your own, or set XDG_RUNTIME_DIR" in result.stderr
+    environment["XDG_RUNTIME_DIR"] = str(home)
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert (home / "minirunc").stat().st_mode & 0o7777 == 0o1700
+
+
+def test_exec_from_another_cgroup_is_told(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """exec into a delegated cgroup from outside of it: the kernel's refusal, and what to do."""
+    id = minirunc.start(given(bundle("exec sleep 1000"), home))
+    before, minirunc.prefix = minirunc.prefix, ["setpriv", *f"--reuid {USER} --regid {USER} --clear-groups --".split()]
+    result = minirunc("exec", id, "true")
+    minirunc.prefix = before
+    assert result.status == 255
+    assert "permission denied; call from within the cgroup that is delegated to you" in result.err
+    minirunc.ok("delete", "--force", id)
+
+
+def test_memory_that_may_not_be_executed_is_told(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """vm.memfd_noexec 2: an ordinary user cannot execute the hand, and is told what to have changed."""
+    if not Path("/proc/sys/vm/memfd_noexec").exists():
+        pytest.skip("vm.memfd_noexec is newer than this kernel")
+    made = given(bundle(), home)
+    script = 'echo 2 >/proc/sys/vm/memfd_noexec; exec "$@"'
+    minirunc.prefix = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-ec", script, "sh", *minirunc.prefix]
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "the sysctl vm.memfd_noexec is 2, and only root can do without: have it set to 1" in result.err
+
+
+def test_spec_rootless_runs_as_it_is(minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path) -> None:
+    """`spec --rootless`: a config.json for this user, who has nothing."""
+    made = given(bundle(), bare_home)
+    made.file.unlink(missing_ok=True)
+    minirunc.ok("spec", "--rootless", "--bundle", made.path)
+    with Terminal(minirunc, "run", "--bundle", made.path, minirunc.id()) as terminal:
+        terminal.expect("# ")
+        terminal.type("id -u; touch /sys/fs/cgroup/x; find /sys/fs/cgroup -writable ! -type l | wc -l; exit 5\n")
+        terminal.expect("0\r\n")
+        terminal.expect("Read-only file system")
+        assert terminal.wait() == 5

@@ -131,7 +131,10 @@ def _why_missing(cgroup: int, where: str, file: str) -> str:
             f"the {controller} controller is not available: this host is hybrid, cgroup v1 holds it; remove the limit,"
             " or boot with systemd.unified_cgroup_hierarchy=1"
         )
-    return f"the {controller} controller is not available in this cgroup; remove the limit, or have it delegated"
+    return (
+        f"the {controller} controller is not available in this cgroup; remove the limit, or have it delegated"
+        f" (with systemd: Delegate={controller} in user@.service)"
+    )
 
 
 def freeze(cgroup: int, frozen: bool, timeout_s: float = 10) -> None:

@@ -29,7 +29,7 @@ from minirunc.kernel.constants import (
 )
 from minirunc.kernel.hand import Hand
 
-ENOENT, EBUSY = 2, 16
+ENOENT, EACCES, EBUSY = 2, 13, 16
 
 
 class Options:
@@ -95,7 +95,8 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
             errno = -int(child)
         if errno not in (ENOENT, EBUSY):
             break
-    raise Error(f"error adding pid {hand.pid} to cgroups: {paths[0]}: {posix.strerror(errno).lower()}")
+    hint = "; call from within the cgroup that is delegated to you" if errno == EACCES and posix.geteuid() != 0 else ""
+    raise Error(f"error adding pid {hand.pid} to cgroups: {paths[0]}: {posix.strerror(errno).lower()}{hint}")
 
 
 def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":

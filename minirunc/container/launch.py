@@ -134,6 +134,8 @@ def _try_as_user(
     except SyscallError as error:
         if error.call.startswith("set"):
             error.add_note("unable to setup user")
+        if error.call == "setgroups" and posix.geteuid() != 0:
+            error.add_note("cannot set any additional groups in a rootless container that maps its own gid alone")
         raise
     rlimits.finish(process.rlimits, limits, hand.pid)
     if int(entered) < 0:

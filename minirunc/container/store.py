@@ -108,6 +108,8 @@ class Store:
             posix.stat(self.directory, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except PermissionError:
+            raise self._unmade("permission denied") from None
         raise StateError(f"container with given ID already exists: {self.id}")
 
     def claim(self) -> None:
@@ -116,9 +118,12 @@ class Store:
             while not self._made():
                 self.check_free()  # if it does not raise, the other one is gone again
         except OSError as error:
-            why = posix.strerror(error.errno or 0).lower()
-            raise Error(f"cannot make the state directory {self.directory}: {why}") from None
+            raise self._unmade(posix.strerror(error.errno or 0).lower()) from None
         self._claim = self.lock()
+
+    def _unmade(self, why: str) -> Error:
+        hint = "; give a --root of your own, or set XDG_RUNTIME_DIR" if posix.geteuid() != 0 else ""
+        return Error(f"cannot make the state directory {self.directory}: {why}{hint}")
 
     def _made(self) -> bool:
         try:

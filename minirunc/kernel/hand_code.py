@@ -3,7 +3,7 @@
 import posix
 from struct import pack
 
-from minirunc.base.errors import Error
+from minirunc.base.errors import Error, SyscallError
 
 BUFFER = 0x600000  # where a batch is read to; fixed, so that pointers into it are computed outside
 SIZE = 0x20000  # bytes a batch holds at most
@@ -100,7 +100,11 @@ def _file(program: bytes) -> int:
     from minirunc.kernel.syscalls import local
 
     do = local()
-    fs = do.fsopen("tmpfs", 1)
+    try:
+        fs = do.fsopen("tmpfs", 1)
+    except SyscallError as error:
+        error.add_note("the sysctl vm.memfd_noexec is 2, and only root can do without: have it set to 1")
+        raise
     do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
     mount = do.fsmount(fs, 1, 0)
     writer = int(do.openat(mount, "hand", posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o111))

@@ -134,7 +134,12 @@ def write_id_map(pid: int, kind: str, text: str) -> None:
     except FileNotFoundError:
         raise Error(f"mapping more than your own {kind} needs new{kind}map (Debian package uidmap)") from None
     if done.returncode:
-        raise Error(f"new{kind}map: {done.stderr.decode(errors='replace').strip()}")
+        from minirunc.kernel import subids
+
+        words = text.split()
+        wanted = [(int(first), int(count)) for first, count in zip(words[1::3], words[2::3], strict=True)]
+        said = done.stderr.decode(errors="replace").strip()
+        raise Error(f"new{kind}map: {said}{subids.hint(kind, wanted)}")
 
 
 def is_host_root() -> bool:
