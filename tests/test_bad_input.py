@@ -14,6 +14,7 @@ import pytest
 
 from minirunc.cli.table import COMMANDS, FLAG
 from minirunc.config import UNSUPPORTED
+from minirunc.kernel import lsm
 from tests.ground import leftovers
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Result, Runtime
@@ -188,11 +189,8 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "linux.cgroupsPath": ("linux.cgroupsPath", "system.slice:minirunc:x", "linux.cgroupsPath"),
     "linux.intelRdt": ("linux.intelRdt", {"closID": "x"}, "linux.intelRdt"),
     "linux.memoryPolicy": ("linux.memoryPolicy", {"mode": "MPOL_BIND", "nodes": "0"}, "linux.memoryPolicy"),
-    "linux.mountLabel": ("linux.mountLabel", "system_u:object_r:x_t:s0", "linux.mountLabel"),
     "linux.netDevices": ("linux.netDevices", {"eth9": {}}, "linux.netDevices"),
     "linux.seccomp": ("linux.seccomp", {"defaultAction": "SCMP_ACT_ERRNO"}, "linux.seccomp"),
-    "process.apparmorProfile": ("process.apparmorProfile", "docker-default", "process.apparmorProfile"),
-    "process.selinuxLabel": ("process.selinuxLabel", "a:b:c:d", "process.selinuxLabel"),
 }
 
 
@@ -205,6 +203,36 @@ def test_field_that_is_not_supported_yet_is_refused_by_name(
     path, value, where = REFUSED[name]
     put(made, path, value)
     assert born(minirunc, made) == f"config.json: {where}: not supported yet: {UNSUPPORTED[name]}"
+
+
+NO_SELINUX = "selinux label is specified in config, but selinux is disabled or not supported"
+LABELS: dict[str, tuple[str, Any, str]] = {
+    "linux.mountLabel": ("selinux", "system_u:object_r:x_t:s0", NO_SELINUX),
+    "process.apparmorProfile": (
+        "apparmor",
+        "docker-default",
+        "apparmor failed to apply profile: AppArmor is not enabled on this host",
+    ),
+    "process.selinuxLabel": ("selinux", "a:b:c:d", NO_SELINUX),
+}
+
+
+@pytest.mark.parametrize("path", LABELS)
+def test_label_of_a_security_module_that_is_not_on(minirunc: Runtime, bundle: Callable[..., Bundle], path: str) -> None:
+    """Never silently ignored (tests/uml/apparmor, tests/uml/selinux have kernels with one)."""
+    module, value, why = LABELS[path]
+    if getattr(lsm, module)():
+        pytest.skip(f"this host has {module} on")
+    made = bundle()
+    put(made, path, value)
+    assert born(minirunc, made) == f"config.json: {path}: {why}"
+
+
+def test_unconfined_needs_no_apparmor(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """It is what every process is there."""
+    made = bundle()
+    made.process["apparmorProfile"] = "unconfined"
+    assert minirunc.run(made) == (0, "", "")
 
 
 @pytest.mark.parametrize("command", ["run", "create"])

@@ -53,11 +53,8 @@ NOT_YET = {
     "linux.cgroupsPath": ({"linux.cgroupsPath": "system.slice:runc:x"}, "linux.cgroupsPath"),
     "linux.intelRdt": ({"linux.intelRdt": {}}, "linux.intelRdt"),
     "linux.memoryPolicy": ({"linux.memoryPolicy": {"mode": "MPOL_DEFAULT"}}, "linux.memoryPolicy"),
-    "linux.mountLabel": ({"linux.mountLabel": "system_u:object_r:x_t:s0"}, "linux.mountLabel"),
     "linux.netDevices": ({"linux.netDevices": {"eth0": {}}}, "linux.netDevices"),
     "linux.seccomp": ({"linux.seccomp": {"defaultAction": "SCMP_ACT_ERRNO"}}, "linux.seccomp"),
-    "process.apparmorProfile": ({"process.apparmorProfile": "docker-default"}, "process.apparmorProfile"),
-    "process.selinuxLabel": ({"process.selinuxLabel": "a:b:c:d"}, "process.selinuxLabel"),
 }
 
 

@@ -25,11 +25,8 @@ UNSUPPORTED = {
     "linux.cgroupsPath": "a slice:prefix:name path needs the systemd cgroup driver",
     "linux.intelRdt": "no resctrl group is made",
     "linux.memoryPolicy": "no NUMA memory policy is set",
-    "linux.mountLabel": "SELinux labels are not applied",
     "linux.netDevices": "network devices are not moved",
     "linux.seccomp": "only a filter that allows everything is accepted",
-    "process.apparmorProfile": "AppArmor profiles are not applied",
-    "process.selinuxLabel": "SELinux labels are not applied",
 }
 
 # What is accepted and has no effect, as in runc, by JSON path, and why.

@@ -222,12 +222,13 @@ class Birth:
         userns = bool(self.kinds & CLONE_NEWUSER)
         cgroup = self._cgroup_on_host()
         place = target.Place(hand, self.root, self.options.bundle, self.state.rootfs, cgroup, userns)
+        place.label = config.linux.mount_label
         attach.apply(config.mounts, place)
         if own:
             if not attach.is_bound(config.mounts, "/dev"):
                 devices.apply(config.linux.devices, place.tree, hand, bind=userns)
             readonly_paths.apply(config.linux.readonly_paths, place.tree, hand)
-            masked_paths.apply(config.linux.masked_paths, place.tree, hand)
+            masked_paths.apply(config.linux.masked_paths, place.tree, hand, config.linux.mount_label)
         return place
 
     def _hooks_before_pivot(self) -> None:

@@ -183,11 +183,11 @@ class Entry:
             from minirunc.container import console  # a module that most execs do not need
 
             self.master = console.make(hand, inroot.Tree(int(root)), process)
+        self.program = launch.prepare(hand, int(root), process, make_cwd=False)
         with hand.batch() as do:
-            launch.join_keyring(do, state.id)
+            launch.join_keyring(do, state.id)  # now that a label for it is set
             if process.user.umask is not None:
                 do.umask(process.user.umask)
-        self.program = launch.prepare(hand, int(root), process, make_cwd=False)
 
     def commit(self, console_socket: str = "", pidfd_socket: str = "", pid_file: str = "") -> None:
         """Hand over what the caller asked for and let the hand become the process; the pid file comes last."""

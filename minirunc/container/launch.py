@@ -20,6 +20,7 @@ from minirunc.config.process import (
     rlimits,
     user,
 )
+from minirunc.kernel import procfs
 from minirunc.kernel.constants import (
     AT_EACCESS,
     AT_EMPTY_PATH,
@@ -73,6 +74,8 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
     for line in capabilities.warnings(process.capabilities, available):
         log.warning(line)
     argv, envp = _arguments(hand, process.args, variables)  # before the limits, which bind the hand, too
+    if process.apparmor_profile or process.selinux_label:
+        _ask_for_labels(hand, root, process)
     path = _try_as_user(hand, process, variables, available, late, streams)
     if process.scheduler:
         from minirunc.config.process import scheduler  # modules that most processes do not need
@@ -83,6 +86,24 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
 
         io_priority.apply(process.io_priority, hand)
     return Program(path, argv, variables, envp, available)
+
+
+def _ask_for_labels(hand: Hand, root: int, process: Process) -> None:
+    """The execve at the end brings them; asked for while somebody listens, and before the limits, which bind the hand.
+
+    Nothing takes them back: the hand makes no other execve.
+    """
+    proc = procfs.private(hand, root)
+    if process.apparmor_profile:
+        from minirunc.config.process import apparmor_profile  # modules that few processes need
+
+        apparmor_profile.apply(process.apparmor_profile, proc, hand)
+    if process.selinux_label:
+        from minirunc.config.process import selinux_label
+
+        selinux_label.apply(process.selinux_label, proc, hand)
+    with hand.batch() as do:
+        do.close(proc)
 
 
 def join_keyring(do: Batch, container_id: str) -> None:

@@ -36,11 +36,13 @@ def run(
     deadline_s: float = 900,
     environment: Mapping[str, str] | None = None,
     memory: str = "2G",
+    security: str = "",
 ) -> Result:
     """Boot a kernel, run the command in the current directory there, power off.
 
     Inside, /proc, /sys, /dev, /run are fresh, TMPDIR is a tmpfs, cgroup2 is on /sys/fs/cgroup with all
-    controllers; the rest is the host's, writable. Several can run at once.
+    controllers; the rest is the host's, writable. Several can run at once. `security` is the module that the kernel
+    is to have on: apparmor, selinux.
     Raises GroundError if it does not boot, dies, or is not done in time.
     """
     kernel = shutil.which("linux.uml")
@@ -60,6 +62,7 @@ def run(
                     *("unshare", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", '"$@"; exit', "sh"),
                     *(kernel, "rootfstype=hostfs", "root=/dev/root", "rw", f"init={box}/init"),
                     *("con=null", "con0=null,fd:1", "quiet", f"uml_dir={box}/", f"mem={memory}"),
+                    *([f"security={security}"] if security else []),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,

@@ -1,4 +1,7 @@
-"""Runs the tests of this directory in User-Mode Linux: booted once, each test reported as its own."""
+"""Runs the tests of this directory in User-Mode Linux: booted once, each test reported as its own.
+
+Those of apparmor/ and selinux/ are a boot of their own each, with that security module on.
+"""
 
 #   pytest on the host                           User-Mode Linux
 #   the first test's turn      -- node ids -->   pytest -p tests.ground.reports runs them all
@@ -20,14 +23,15 @@ from tests.ground.runtime import IN_UML
 
 HERE = Path(__file__).parent
 DEADLINE_S = 1200
-OUTCOME = pytest.StashKey[dict[str, list[pytest.TestReport]]]()
-TROUBLE = pytest.StashKey[str]()
+MODULES = ("apparmor", "selinux")
+OUTCOME = pytest.StashKey[dict[str, dict[str, list[pytest.TestReport]]]]()
+TROUBLE = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one xdist worker, so that the kernel is booted once."""
+    """Keep these tests in one xdist worker, so that each kernel is booted once."""
     for item in _ours(items):
-        item.add_marker(pytest.mark.xdist_group("uml"))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -35,33 +39,35 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """On the host, repeat what the test gave in the other kernel."""
     if IN_UML or not _ours([item]):
         return None
-    stash = item.config.stash
-    if OUTCOME not in stash:
-        stash[OUTCOME], stash[TROUBLE] = _run_all(item.session)
+    group = _group(item)
+    outcomes = item.config.stash.setdefault(OUTCOME, {})
+    troubles = item.config.stash.setdefault(TROUBLE, {})
+    if group not in outcomes:
+        outcomes[group], troubles[group] = _run_all(item.session, group)
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    told = stash[OUTCOME].get(_bare(item.nodeid), [])
+    told = outcomes[group].get(_bare(item), [])
     for report in told:
         report.nodeid = item.nodeid
         item.ihook.pytest_runtest_logreport(report=report)
     if not any(report.when == "teardown" for report in told):
-        trouble = stash[TROUBLE] or "User-Mode Linux did not report this test"
+        trouble = troubles[group] or "User-Mode Linux did not report this test"
         item.ihook.pytest_runtest_logreport(report=_failed(item, trouble))
-        stash[TROUBLE] = trouble.splitlines()[0]  # the whole of it once is enough
+        troubles[group] = trouble.splitlines()[0]  # the whole of it once is enough
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 
 
-def _run_all(session: pytest.Session) -> tuple[dict[str, list[pytest.TestReport]], str]:
-    """Run this session's tests of this directory there: the reports, and what went wrong with the ground."""
+def _run_all(session: pytest.Session, group: str) -> tuple[dict[str, list[pytest.TestReport]], str]:
+    """Run this session's tests of a group there: the reports, and what went wrong with the ground."""
     command = shlex.split("-m pytest -p tests.ground.reports -p no:cacheprovider")
-    command = [sys.executable, *command, *(_bare(item.nodeid) for item in _ours(session.items))]
+    command = [sys.executable, *command, *(_bare(item) for item in _ours(session.items) if _group(item) == group)]
     with tempfile.TemporaryDirectory(prefix="minirunc-reports-", dir="/var/tmp") as directory:
         file = Path(directory) / "reports"
         environment = {reports.FILE: str(file), "PYTHONDONTWRITEBYTECODE": "1"}
         environment |= {name: os.environ[name] for name in ("MINIRUNC",) if name in os.environ}
         trouble = ""
         try:
-            result = uml.run(command, deadline_s=DEADLINE_S, environment=environment)
+            result = uml.run(command, deadline_s=DEADLINE_S, environment=environment, security=_security(group))
             if result.status not in (0, 1):
                 trouble = f"pytest in User-Mode Linux ended with {result.status}:\n{result.output}"
         except uml.GroundError as error:
@@ -73,9 +79,19 @@ def _ours(items: list[pytest.Item]) -> list[pytest.Item]:
     return [item for item in items if HERE in item.path.parents]
 
 
-def _bare(nodeid: str) -> str:
+def _group(item: pytest.Item) -> str:
+    """Which boot the test is in."""
+    directory = item.path.parent.name
+    return f"uml-{directory}" if directory in MODULES else "uml"
+
+
+def _security(group: str) -> str:
+    return group.removeprefix("uml").removeprefix("-")
+
+
+def _bare(item: pytest.Item) -> str:
     # xdist's loadgroup adds @group to the node ids of its workers.
-    return nodeid.removesuffix("@uml")
+    return item.nodeid.removesuffix(f"@{_group(item)}")
 
 
 def _failed(item: pytest.Item, why: str) -> pytest.TestReport:

@@ -43,9 +43,10 @@ ENOENT, EAGAIN, ENOTDIR = 2, 11, 20
 KIND = 0o170000
 
 
-def apply(masked_paths: list[str], tree: inroot.Tree, hand: Hand) -> None:
+def apply(masked_paths: list[str], tree: inroot.Tree, hand: Hand, label: str = "") -> None:
     """Cover them: a file with the host's null device, checked to be it (CVE-2025-31133), directories with one empty
-    read-only tmpfs that all share (a superblock each would stall big hosts). What is not there needs no cover.
+    read-only tmpfs that all share (a superblock each would stall big hosts); `label` is linux.mountLabel, for that.
+    What is not there needs no cover.
     """
     if not masked_paths:
         return
@@ -78,7 +79,7 @@ def apply(masked_paths: list[str], tree: inroot.Tree, hand: Hand) -> None:
             _move(do, cover, file)
             do.close(cover)
         if directories:
-            _cover_directories(directories, do)
+            _cover_directories(directories, label, do)
         for fd in (int(null), *files, *directories):
             do.close(fd)
 
@@ -87,8 +88,10 @@ def _kind(room: Out) -> int:
     return int(unpack_from("<H", room.data, 28)[0]) & KIND
 
 
-def _cover_directories(targets: list[int], do: Batch) -> None:
+def _cover_directories(targets: list[int], label: str, do: Batch) -> None:
     fs = do.fsopen("tmpfs", FSOPEN_CLOEXEC)
+    if label:
+        do.fsconfig(fs, FSCONFIG_SET_STRING, "context", label)
     do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_blocks", "1")
     do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1")
     do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)

@@ -74,6 +74,8 @@ _SUPERBLOCK = ((MS_RDONLY, "ro"), (MS_SYNCHRONOUS, "sync"), (MS_DIRSYNC, "dirsyn
 _SHARED_SUPERBLOCK = ("proc", "sysfs", "cgroup2", "mqueue")
 _KEPT = ("/proc", "/dev", "/dev/pts", "/sys")  # something of ours is found below these later
 _OWN = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2")  # empty or the kernel's: nothing of an image's
+# The kernel labels what is in them itself; a queue is labelled by its directory, which takes a label as files do.
+_UNLABELLED = ("proc", "sysfs", "cgroup2", "mqueue")
 _LONGEST = 255  # bytes fsconfig(2) takes as a value
 
 
@@ -259,6 +261,8 @@ def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
         if long:
             if options.idmap:
                 raise Error(f"an option of more than {_LONGEST} bytes does not go with an id mapping")
+            if place.label:
+                data.append(f'context="{place.label}"')
             _mount_by_path(fs_type, mount, options, ",".join(data), onto, place)
             return
     tree, attached = _make_and_attach(fs_type, mount, flags, data, place, onto)
@@ -270,6 +274,10 @@ def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
         if options.idmap:
             _map_ids(tree, mount, options, place)
         _attach(tree, None if attached else onto or target.directory(fs_type, mount, place), mount, options, place)
+    if place.label and fs_type == "mqueue":
+        from minirunc.kernel import lsm
+
+        lsm.label(place.hand, tree, place.label)
     _note(tree, fs_type, mount, options, late, place)
 
 
@@ -299,6 +307,8 @@ def _make_and_attach(
         with place.hand.batch() as do:
             _close_used(place, do)
             fs = do.fsopen(fs_type, FSOPEN_CLOEXEC)
+            if place.label and fs_type not in _UNLABELLED:
+                do.fsconfig(fs, FSCONFIG_SET_STRING, "context", place.label)
             _configure(fs, fs_type, mount.source, flags, data, do)
             tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(flags))
             do.close(fs)

@@ -38,7 +38,7 @@ class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
     __slots__ = (
-        "bundle", "cgroup", "hand", "late", "root", "rootfs", "tree", "used", "user_namespaces", "userns",
+        "bundle", "cgroup", "hand", "label", "late", "root", "rootfs", "tree", "used", "user_namespaces", "userns",
     )  # fmt: skip
 
     def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
@@ -49,6 +49,7 @@ class Place:
         self.rootfs = rootfs  # the root as the host sees it
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
         self.userns = userns
+        self.label = ""  # linux.mountLabel
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place
         self.user_namespaces: dict[tuple[str, str], int] = {}  # our fds, by uid_map and gid_map, of id-mapped mounts

@@ -1,0 +1,1 @@
+"""Tests in a kernel with AppArmor on."""
