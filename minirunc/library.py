@@ -58,6 +58,11 @@ class Container:
         wanted.args = list(args)
         wanted.terminal = False
         process_checks.check(wanted)
-        entry = enter.Entry(self._state, self._config.linux, wanted, enter.Options())
+        options = enter.Options()
+        if self._config.linux.seccomp:
+            from minirunc.container import filters
+
+            options.seccomp = filters.compiled(self._config.linux.seccomp, self.store)
+        entry = enter.Entry(self._state, self._config.linux, wanted, options)
         entry.commit()
         return Process(entry.hand.pid)

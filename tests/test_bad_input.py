@@ -190,7 +190,15 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "linux.intelRdt": ("linux.intelRdt", {"closID": "x"}, "linux.intelRdt"),
     "linux.memoryPolicy": ("linux.memoryPolicy", {"mode": "MPOL_BIND", "nodes": "0"}, "linux.memoryPolicy"),
     "linux.netDevices": ("linux.netDevices", {"eth9": {}}, "linux.netDevices"),
-    "linux.seccomp": ("linux.seccomp", {"defaultAction": "SCMP_ACT_ERRNO"}, "linux.seccomp"),
+    "linux.seccomp.syscalls[].action": (
+        "linux.seccomp",
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": "/run/agent.sock",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+        },
+        "linux.seccomp.syscalls[0].action",
+    ),
 }
 
 

@@ -54,7 +54,15 @@ NOT_YET = {
     "linux.intelRdt": ({"linux.intelRdt": {}}, "linux.intelRdt"),
     "linux.memoryPolicy": ({"linux.memoryPolicy": {"mode": "MPOL_DEFAULT"}}, "linux.memoryPolicy"),
     "linux.netDevices": ({"linux.netDevices": {"eth0": {}}}, "linux.netDevices"),
-    "linux.seccomp": ({"linux.seccomp": {"defaultAction": "SCMP_ACT_ERRNO"}}, "linux.seccomp"),
+    "linux.seccomp.syscalls[].action": (
+        {
+            "linux.seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+            }
+        },
+        "linux.seccomp.syscalls[0].action",
+    ),
 }
 
 

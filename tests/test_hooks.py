@@ -251,7 +251,7 @@ def refusal(result: Result, status: int = 1) -> str:
 
 FAILURES: list[tuple[dict[str, Any], str]] = [
     (hook("echo out; echo err >&2; exit 3"), "exit status 3, stdout: out\\n, stderr: err\\n"),
-    (hook("kill -9 $$"), "signal: 9, stdout: , stderr: "),
+    (hook("kill -9 $$"), "signal: killed, stdout: , stderr: "),
     ({"path": "/nosuch"}, "no such file or directory"),
     ({"path": "/etc"}, "permission denied"),
 ]

@@ -84,6 +84,10 @@ def exec_(
         sub_cgroup=_sub_cgroup(cgroup),
         ignore_paused=ignore_paused,
     )
+    if config.linux.seccomp:
+        from minirunc.container import filters
+
+        options.seccomp = filters.compiled(config.linux.seccomp, store)
     with foreground.Signals():
         entered = enter.Entry(state, config.linux, wanted, options)
         entered.commit(console_socket, pidfd_socket, pid_file)

@@ -3,12 +3,18 @@
 import sys
 
 from minirunc.base import seams
+from minirunc.base.errors import Error, SyscallError
 from minirunc.base.version import SPEC, SPEC_OLDEST, VERSION, commit
 from minirunc.config import IGNORED, UNSUPPORTED
 from minirunc.config.hooks import Hooks
+from minirunc.config.linux import seccomp
 from minirunc.config.linux.namespaces import FLAGS
 from minirunc.config.mounts.options import EXTENSIONS, PROPAGATION, RECURSIVE, WORDS
 from minirunc.config.process.capabilities import NAMES
+from minirunc.kernel.seccomp import Library
+from minirunc.kernel.syscalls import local
+
+_EFAULT = 14
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +30,12 @@ def features(settings: "Settings") -> int:  # noqa: ARG001 - every command gets 
 def document() -> dict[str, object]:
     """The members, in the order of features.md."""
     annotations = {"minirunc.version": VERSION, "org.opencontainers.runc.checkpoint.enabled": "false"}
+    try:
+        library: Library | None = Library()
+    except Error:
+        library = None  # without it no filter can be had
+    if library:
+        annotations["io.github.seccomp.libseccomp.version"] = library.version()
     known = commit()
     if known:
         annotations["minirunc.commit"] = known
@@ -43,7 +55,7 @@ def document() -> dict[str, object]:
                 "systemdUser": systemd,
                 "rdma": _does("linux.resources.rdma"),
             },
-            "seccomp": {"enabled": _does("linux.seccomp")},
+            "seccomp": _seccomp(library) if library else {"enabled": False},
             "apparmor": {"enabled": _does("process.apparmorProfile")},
             "selinux": {"enabled": _does("process.selinuxLabel")},
             "intelRdt": {"enabled": _does("linux.intelRdt")},
@@ -53,6 +65,27 @@ def document() -> dict[str, object]:
         "annotations": dict(sorted(annotations.items())),
         "potentiallyUnsafeConfigAnnotations": [],  # no annotation changes what minirunc does
     }
+
+
+def _seccomp(library: Library) -> dict[str, object]:
+    """What a filter may ask for, with this libseccomp on this kernel."""
+    return {
+        "enabled": True,
+        "actions": sorted(seccomp.SUPPORTED_ACTIONS),
+        "operators": sorted(seccomp.OPERATORS),
+        "archs": [name for name in seccomp.ARCHITECTURES if library.architecture(name)],
+        "knownFlags": list(seccomp.FLAGS),
+        "supportedFlags": [name for name in seccomp.SUPPORTED_FLAGS if _kernel_knows(seccomp.FLAGS[name])],
+    }
+
+
+def _kernel_knows(flag: int) -> bool:
+    """Whether seccomp(2) gets as far as the filter, of which there is none: EFAULT."""
+    try:
+        local().seccomp(1, flag, None)
+    except SyscallError as error:
+        return error.errno == _EFAULT
+    return False
 
 
 def _does(where: str) -> bool:

@@ -35,6 +35,10 @@ from minirunc.kernel.constants import (
 )
 from minirunc.kernel.hand import Hand
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.linux.seccomp import Filter
+
 
 class Options:
     """What a birth is asked for beside the bundle."""
@@ -82,6 +86,7 @@ class Birth:
         "cgroup",
         "config",
         "fifo",
+        "filter",
         "hand",
         "kinds",
         "master",
@@ -106,6 +111,11 @@ class Birth:
             self.config.process.env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
         self.kinds = namespaces.flags(self.config.linux.namespaces)
         self.store.check_free()  # before the cgroup, which is in use by then, too
+        self.filter: Filter | None = None
+        if self.config.linux.seccomp:
+            from minirunc.container import filters
+
+            self.filter = filters.compiled(self.config.linux.seccomp, self.store)
         self.state = self._intent()
         self.cgroup = -1
         self.root = -1
@@ -199,7 +209,7 @@ class Birth:
                 from minirunc.container import console
 
                 self.master = console.make(hand, place.tree, config.process, dev_console=bool(self._mounts_own()))
-            self.program = launch.prepare(hand, self.root, config.process, make_cwd=True)
+            self.program = launch.prepare(hand, self.root, config.process, make_cwd=True, seccomp=self.filter)
             self._last_attributes(place)
         except SyscallError as error:
             error.add_note("unable to start container process: error during container init")
@@ -309,7 +319,7 @@ class Birth:
         if self.config.hooks and self.config.hooks.start_container:
             from minirunc.container import enter
 
-            enter.run_start_container_hooks(self.state, self.config, self.pid_inside())
+            enter.run_start_container_hooks(self.state, self.config, self.pid_inside(), self.filter)
 
     def run_poststart(self) -> None:
         """After the process was released; a failure ends the container (runtime-spec 1.3)."""

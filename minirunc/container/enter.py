@@ -29,13 +29,17 @@ from minirunc.kernel.constants import (
 )
 from minirunc.kernel.hand import Hand
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.linux.seccomp import Filter
+
 ENOENT, EACCES, EBUSY = 2, 13, 16
 
 
 class Options:
     """What an exec is asked for beside the process itself."""
 
-    __slots__ = ("console_socket", "detach", "ignore_paused", "preserve_fds", "sub_cgroup")
+    __slots__ = ("console_socket", "detach", "ignore_paused", "preserve_fds", "seccomp", "sub_cgroup")
 
     def __init__(
         self,
@@ -45,12 +49,14 @@ class Options:
         preserve_fds: int = 0,
         sub_cgroup: str = "",
         ignore_paused: bool = False,
+        seccomp: "Filter | None" = None,
     ) -> None:
         self.console_socket = console_socket
         self.detach = detach
         self.preserve_fds = preserve_fds  # fds 3 and up that the process keeps
         self.sub_cgroup = sub_cgroup  # below the container's
         self.ignore_paused = ignore_paused  # wait until the cgroup is thawed
+        self.seccomp = seccomp  # the container's
 
 
 def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | None = None) -> None:
@@ -183,7 +189,7 @@ class Entry:
             from minirunc.container import console  # a module that most execs do not need
 
             self.master = console.make(hand, inroot.Tree(int(root)), process)
-        self.program = launch.prepare(hand, int(root), process, make_cwd=False)
+        self.program = launch.prepare(hand, int(root), process, make_cwd=False, seccomp=self.options.seccomp)
         with hand.batch() as do:
             launch.join_keyring(do, state.id)  # now that a label for it is set
             if process.user.umask is not None:
@@ -225,8 +231,8 @@ def run_create_container_hooks(state: State, config: Config, pid: int, pid_insid
         hooks.run("createContainer", index, hook, text, go)
 
 
-def run_start_container_hooks(state: State, config: Config, pid_inside: int) -> None:
-    """In the container, by programs of the container: with the user, rights, limits and cgroup of its process."""
+def run_start_container_hooks(state: State, config: Config, pid_inside: int, seccomp: "Filter | None") -> None:
+    """In the container, by programs of the container: with the user, rights, limits, filter, cgroup of its process."""
 
     def go(hand: Hand, hook: Hook) -> None:
         process = _as_process(hook, config.process)
@@ -236,7 +242,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int) -> 
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
             do.umask(0o022 if umask is None else umask)
             launch.join_keyring(do, state.id)  # else it has the keys of who called
-        program = launch.prepare(hand, int(root), process, make_cwd=False)
+        program = launch.prepare(hand, int(root), process, make_cwd=False, seccomp=seccomp)
         program.argv = hooks.vector(hook.args or [hook.path])
         if hook.env is not None:
             program.envp = hooks.vector(hook.env)

@@ -126,9 +126,17 @@ def _wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, in
             f"error running {kind} hook #{index}: {hook.path}: hook ran past specified timeout of {hook.timeout:.1f}s"
         )
     if status:
-        how = f"signal: {status & 127}" if status & 127 else f"exit status {status >> 8}"
+        how = f"signal: {_signal(status)}" if status & 127 else f"exit status {status >> 8}"
         out, err = (posix.pread(fd, _SHOWN, 0).decode(errors="replace") for fd in given[1:])
         raise Error(f"error running {kind} hook #{index}: {hook.path}: {how}, stdout: {out}, stderr: {err}")
+
+
+def _signal(status: int) -> str:
+    """What ended a process by signal, as Go words it."""
+    from _signal import strsignal  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
+
+    name = (strsignal(status & 127) or f"signal {status & 127}").lower()
+    return f"{name} (core dumped)" if status & 128 else name
 
 
 def run_poststop(hooks: list[Hook], text: str, directory: str) -> None:

@@ -1,7 +1,7 @@
 """The last steps that a birth and an exec share: from a hand inside, still with all capabilities, to the execve.
 
     prepare   what can fail, fails here: directory, program, HOME, limits; tried with the user's rights, then given back
-    finish    one last batch: wait for `start`, drop, close, execve; nobody listens any more
+    finish    one last batch: wait for `start`, drop, close, filter, execve; nobody listens any more
 
 Dropped last, because who has fewer capabilities than an attacker inside could be ptraced by him.
 """
@@ -33,8 +33,17 @@ from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.hand_code import LEAVE, SIZE, machine
 from minirunc.kernel.syscalls import Fd, Out, Words
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.linux.seccomp import Filter
+
 # What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
 _EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
+
+# What seccomp(2) may answer to a filter that was compiled, and an errno that neither of the two gives.
+_SECCOMP_ERRORS = (1, 12, 13, 22, 38)
+_EBADF = 9
+_CAP_SYS_ADMIN = 1 << 21
 
 KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM = 1, 5
 _KEYRING_MODE = 0x3F0B0000  # all for who holds it; its user may view, read and, what is not the default, find it
@@ -46,17 +55,18 @@ _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM: they end a container that waits
 class Program:
     """What is to be executed, and with which rights: the outcome of prepare."""
 
-    __slots__ = ("argv", "available", "env", "envp", "path")
+    __slots__ = ("argv", "available", "env", "envp", "filter", "path")
 
     def __init__(self, path: str, argv: Words | int, env: list[str], envp: Words | int, available: int) -> None:
         self.path = path
+        self.filter: Filter | None = None  # of system calls
         self.argv = argv  # as execve(2) takes it
         self.env = env
         self.envp = envp
         self.available = available  # permitted capabilities of the hand, a bit each
 
 
-def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Program:
+def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool, seccomp: "Filter | None" = None) -> Program:
     """Find and check all the process needs; `root` is the container's root directory as the hand has it open."""
     oom_score_adj.apply(process.oom_score_adj, hand.pid)
     streams = [Out(256), Out(256), Out(256)]
@@ -73,7 +83,9 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
     available = capabilities.held_mask(held)
     for line in capabilities.warnings(process.capabilities, available):
         log.warning(line)
-    argv, envp = _arguments(hand, process.args, variables)  # before the limits, which bind the hand, too
+    # Before the limits, which bind the hand, too.
+    fits = SIZE // 2 - (len(seccomp.program) if seccomp else 0)
+    argv, envp = _arguments(hand, process.args, variables, fits)
     if process.apparmor_profile or process.selinux_label:
         _ask_for_labels(hand, root, process)
     path = _try_as_user(hand, process, variables, available, late, streams)
@@ -85,7 +97,9 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool) -> Progr
         from minirunc.config.process import io_priority
 
         io_priority.apply(process.io_priority, hand)
-    return Program(path, argv, variables, envp, available)
+    program = Program(path, argv, variables, envp, available)
+    program.filter = seccomp
+    return program
 
 
 def _ask_for_labels(hand: Hand, root: int, process: Process) -> None:
@@ -199,20 +213,43 @@ def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, 
         do.read(wait_on, Out(1), 1)
     capabilities.drop_bounding(do, process.capabilities)
     user.apply(process.user, do)
-    capabilities.apply(process.capabilities, do, program.available)
+    if process.user.uid or process.user.gid:
+        do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # see prepare; while no tracer inside has all that is still permitted
+    # execve(2) computes anew what is permitted and in effect, so that what the filter takes is not the process's.
+    for_filter = _CAP_SYS_ADMIN if program.filter and not process.no_new_privileges else 0
+    capabilities.apply(process.capabilities, do, program.available, for_filter)
     if process.no_new_privileges:
         do.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     do.close_range(3 + keep)  # the control socket too: what goes wrong now the hand says itself
-    do.tolerate(do.execve(program.path, program.argv, program.envp))
+    if program.filter:
+        _filter(do, program.filter)
+    executed = do.tolerate(do.execve(program.path, program.argv, program.envp))
+    if program.filter:
+        do.on_failure(_EBADF, executed)
     _say_why(do, process.args[0])
     hand.finish(do)
 
 
-def _arguments(hand: Hand, args: list[str], variables: list[str]) -> tuple[Words | int, Words | int]:
-    """argv and envp for the last batch; where they do not fit it, the addresses of both in the hand's memory."""
+def _filter(do: Batch, wanted: "Filter") -> None:
+    """Load the filter last, so that the profile need allow nothing but execve; the execve is never without it.
+
+    It is made only if the last failure was EBADF: that of the first call here, not the filter's.
+    """
+    from minirunc.config.linux import seccomp
+
+    do.tolerate(do.close(-1))
+    do.tolerate(seccomp.apply(wanted, do))
+    for errno in _SECCOMP_ERRORS:
+        why = f"error loading seccomp filter into kernel: {posix.strerror(errno).lower()}\n"
+        do.on_failure(errno, do.tolerate(do.write(2, why.encode())))
+        do.on_failure(errno, do.exit_group(255))
+
+
+def _arguments(hand: Hand, args: list[str], variables: list[str], room: int) -> tuple[Words | int, Words | int]:
+    """argv and envp for the last batch; where they have not room in it, the addresses of both in the hand's memory."""
     argv = [text.encode("utf-8", "surrogateescape") for text in args]
     envp = [text.encode("utf-8", "surrogateescape") for text in variables]
-    if sum(map(len, argv)) + sum(map(len, envp)) + 16 * (len(argv) + len(envp)) < SIZE // 2:
+    if sum(map(len, argv)) + sum(map(len, envp)) + 16 * (len(argv) + len(envp)) < room:
         return Words(*argv, 0), Words(*envp, 0)
     return _loaded(hand, argv), _loaded(hand, envp)
 

@@ -73,7 +73,13 @@ def _start_container_hooks(store: Store, state: State) -> None:
     from minirunc.container import enter
 
     try:
-        enter.run_start_container_hooks(state, config_of(store), procfs.ns_pid(state.pid))
+        config = config_of(store)
+        seccomp = None
+        if config.linux.seccomp:
+            from minirunc.container import filters
+
+            seccomp = filters.compiled(config.linux.seccomp, store)
+        enter.run_start_container_hooks(state, config, procfs.ns_pid(state.pid), seccomp)
     except Error:
         _end_process(store, state)
         raise

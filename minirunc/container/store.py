@@ -90,11 +90,12 @@ def check_id(container_id: str) -> None:
 class Store:
     """One container's state directory."""
 
-    __slots__ = ("_claim", "directory", "id")
+    __slots__ = ("_claim", "directory", "id", "root")
 
     def __init__(self, root: str, container_id: str) -> None:
         check_id(container_id)
         self.id = container_id
+        self.root = root
         self.directory = f"{root}/{container_id}"
         self._claim = -1
 
@@ -130,7 +131,7 @@ class Store:
             try:
                 posix.mkdir(self.directory, 0o711)
             except FileNotFoundError:
-                _make_root(self.directory.rpartition("/")[0])
+                make_root(self.root)
                 posix.mkdir(self.directory, 0o711)
         except FileExistsError:
             return False
@@ -238,7 +239,7 @@ def _locked(fd: int) -> bool:
     return True
 
 
-def _make_root(root: str) -> None:
+def make_root(root: str) -> None:
     parts = root.split("/")
     for i in range(2, len(parts) + 1):
         try:
@@ -250,7 +251,8 @@ def _make_root(root: str) -> None:
 def containers(root: str) -> list[str]:
     """The ids below the root, sorted."""
     with posix.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(name for name in found if _LETTERS.issuperset(name))  # the others are no containers
 
 
 def now() -> str:

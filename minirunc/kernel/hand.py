@@ -231,7 +231,7 @@ class Hand:
         message, _ = batch.encode()
         if trace.sink:
             for name, args, flags, _ in batch.entries:
-                if not flags >> 56:
+                if not flags >> 56 or name == "execve":
                     trace.announce(f"hand {self.pid}, last batch", name, args)
         if not self._send(message):
             raise self._gone(batch)

@@ -23,7 +23,7 @@ _NUMBERS = {
     "openat2": (437, 437), "personality": (135, 92), "pidfd_open": (434, 434), "pivot_root": (155, 41),
     "prctl": (157, 167), "prlimit64": (302, 261), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
     "rt_sigaction": (13, 134),
-    "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "sendmsg": (46, 211),
+    "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "seccomp": (317, 277), "sendmsg": (46, 211),
     "setdomainname": (171, 162), "setfsgid": (123, 152), "setfsuid": (122, 151), "setgroups": (116, 159),
     "sethostname": (170, 161), "setns": (308, 268),
     "setresgid": (119, 149), "setresuid": (117, 147), "setsid": (112, 157), "signalfd4": (289, 74),
@@ -287,6 +287,10 @@ class Calls:
     def sched_setattr(self, pid: int, attr: bytes) -> Fd:
         """sched_setattr(2)."""
         return self.call("sched_setattr", pid, attr, 0)
+
+    def seccomp(self, operation: int, flags: int, args: Words | None) -> Fd:
+        """seccomp(2); struct sock_fprog is two words: instructions, where they are."""
+        return self.call("seccomp", operation, flags, args)
 
     def sendmsg(self, fd: Fd, message: Words, flags: int) -> Fd:
         """sendmsg(2)."""

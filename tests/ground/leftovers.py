@@ -40,7 +40,7 @@ def alive(before: set[int]) -> list[int]:
 def state_directories(root: Path) -> set[str]:
     """The container ids that have a directory below the state root."""
     try:
-        return {entry.name for entry in root.iterdir() if entry.is_dir()}
+        return {entry.name for entry in root.iterdir() if entry.is_dir() and ":" not in entry.name}
     except FileNotFoundError:
         return set()
 

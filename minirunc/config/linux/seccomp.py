@@ -1,17 +1,71 @@
-"""linux.seccomp: the system call filter. Only a filter that allows everything is accepted so far."""
+"""linux.seccomp: the system call filter, compiled outside, loaded by the hand as its last call before execve.
+
+Sources: seccomp(2), seccomp_rule_add(3), runtime-spec config-linux.md "Seccomp".
+"""
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record, UInt32, UInt64
 from minirunc.config import unsupported
+from minirunc.kernel.hand import Batch
+from minirunc.kernel.syscalls import Fd, Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config import Config
+    from minirunc.kernel import seccomp as libseccomp
 
-_ACTIONS = (
-    "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
-    "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
+# SECCOMP_RET_* of linux/seccomp.h; ERRNO and TRACE carry 16 bits more
+ACTIONS = {
+    "SCMP_ACT_ALLOW": 0x7FFF0000,
+    "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_KILL": 0x00000000,
+    "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_KILL_THREAD": 0x00000000,
+    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
+    "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_TRAP": 0x00030000,
+}
+_NOTIFY = "SCMP_ACT_NOTIFY"
+SUPPORTED_ACTIONS = tuple(name for name in ACTIONS if name != _NOTIFY)
+_WITH_DATA = {"SCMP_ACT_ERRNO": 4094, "SCMP_ACT_TRACE": 0xFFFF}  # the most that errnoRet may be
+# A tracer answers new system calls itself; who is allowed everything else is not told ENOSYS either.
+_PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+
+OPERATORS = {
+    "SCMP_CMP_NE": 1,
+    "SCMP_CMP_LT": 2,
+    "SCMP_CMP_LE": 3,
+    "SCMP_CMP_EQ": 4,
+    "SCMP_CMP_GE": 5,
+    "SCMP_CMP_GT": 6,
+    "SCMP_CMP_MASKED_EQ": 7,  # value is the mask, valueTwo what is left
+}
+
+ARCHITECTURES = tuple(
+    f"SCMP_ARCH_{name}"
+    for name in (
+        "AARCH64", "ARM", "LOONGARCH64", "M68K", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32",
+        "PARISC", "PARISC64", "PPC", "PPC64", "PPC64LE", "RISCV64", "S390", "S390X", "SH", "SHEB", "X32", "X86",
+        "X86_64",
+    )
 )  # fmt: skip
+
+# SECCOMP_FILTER_FLAG_* of linux/seccomp.h; TSYNC is for threads, of which there is one
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
+}
+_WAIT_KILLABLE_RECV = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+SUPPORTED_FLAGS = tuple(name for name in FLAGS if name != _WAIT_KILLABLE_RECV)
+_DEFAULT_FLAGS = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+
+_ARGUMENTS = 6  # a system call's
+_EPERM, _ENOSYS, _EDOM = 1, 38, 33
+_SET_MODE_FILTER = 1
+_LONGEST = 4096  # instructions: BPF_MAXINSNS
 
 
 class SyscallArg(Record):
@@ -38,21 +92,140 @@ class Seccomp(Record):
     syscalls: list[Syscall] = []
 
 
-def allows_all(seccomp: Seccomp) -> bool:
-    """Whether the filter changes nothing: no action but allow, or no action at all."""
-    if not seccomp.default_action and not seccomp.syscalls:
-        return True
-    actions = {seccomp.default_action, *(rule.action for rule in seccomp.syscalls)}
-    return actions == {"SCMP_ACT_ALLOW"}
+class Filter:
+    """A compiled filter."""
+
+    __slots__ = ("flags", "program")
+
+    def __init__(self, program: bytes, flags: int) -> None:
+        self.program = program  # of 8 bytes an instruction
+        self.flags = flags
+
+
+def apply(filter_: Filter, do: Batch) -> Fd:
+    """Load it; needs no_new_privs, or CAP_SYS_ADMIN in effect."""
+    return do.seccomp(_SET_MODE_FILTER, filter_.flags, Words(len(filter_.program) // 8, filter_.program))
+
+
+def is_filter(seccomp: Seccomp | None) -> bool:
+    """Whether there is anything to load: an empty object is no filter."""
+    return seccomp is not None and bool(seccomp.default_action or seccomp.syscalls)
+
+
+def flags(seccomp: Seccomp) -> int:
+    """The flags of seccomp(2)."""
+    if seccomp.flags is None:
+        return _DEFAULT_FLAGS
+    bits = 0
+    for name in seccomp.flags:
+        bits |= FLAGS[name]
+    return bits
 
 
 def check(config: "Config") -> None:
     seccomp = config.linux.seccomp
-    if seccomp is None or allows_all(seccomp):
+    if seccomp is None or not is_filter(seccomp):
         return
-    if seccomp.default_action not in _ACTIONS:
-        raise ConfigError("linux.seccomp.defaultAction", f'unknown action "{seccomp.default_action}"')
+    for index, name in enumerate(seccomp.flags or ()):
+        where = f"linux.seccomp.flags[{index}]"
+        if name not in FLAGS:
+            raise ConfigError(where, f"seccomp flag {name} is not known to runc")
+        if name == _WAIT_KILLABLE_RECV:
+            raise ConfigError(where, f"{name} is for filters with SCMP_ACT_NOTIFY")
+    for index, name in enumerate(seccomp.architectures):
+        if name not in ARCHITECTURES:
+            raise ConfigError(f"linux.seccomp.architectures[{index}]", f"string {name} is not a valid arch for seccomp")
+    _check_action("linux.seccomp", "defaultAction", seccomp.default_action, seccomp.default_errno_ret)
     for index, rule in enumerate(seccomp.syscalls):
-        if rule.action not in _ACTIONS:
-            raise ConfigError(f"linux.seccomp.syscalls[{index}].action", f'unknown action "{rule.action}"')
-    raise unsupported("linux.seccomp")
+        where = f"linux.seccomp.syscalls[{index}]"
+        _check_action(where, "action", rule.action, rule.errno_ret)
+        if "" in rule.names:
+            raise ConfigError(f"{where}.names[{rule.names.index('')}]", "empty string is not a valid syscall")
+        for number, arg in enumerate(rule.args):
+            if arg.index >= _ARGUMENTS:
+                why = f"expected an integer from 0 to {_ARGUMENTS - 1}, got {arg.index}"
+                raise ConfigError(f"{where}.args[{number}].index", why)
+            if arg.op not in OPERATORS:
+                why = f"string {arg.op} is not a valid operator for seccomp"
+                raise ConfigError(f"{where}.args[{number}].op", why)
+
+
+def _check_action(where: str, member: str, action: str, errno_ret: int | None) -> None:
+    if action not in ACTIONS:
+        raise ConfigError(f"{where}.{member}", f"string {action} is not a valid action for seccomp")
+    if action == _NOTIFY:
+        if member == "defaultAction":
+            raise ConfigError(f"{where}.{member}", "SCMP_ACT_NOTIFY cannot be used as default action")
+        raise unsupported("linux.seccomp.syscalls[].action", f"{where}.{member}")
+    most = _WITH_DATA.get(action)
+    if most is not None and errno_ret is not None and errno_ret > most:
+        name = "defaultErrnoRet" if member == "defaultAction" else "errnoRet"
+        raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {errno_ret}")
+
+
+def compile_(seccomp: Seccomp, library: "libseccomp.Library") -> bytes:
+    """The BPF program of a checked filter. Raises ConfigError for what this libseccomp cannot do."""
+    default = _action(seccomp.default_action, seccomp.default_errno_ret)
+    with library.filter(default) as made:
+        for index, name in enumerate(seccomp.architectures):
+            where = f"linux.seccomp.architectures[{index}]"
+            token = library.architecture(name)
+            if not token:
+                raise ConfigError(where, f"libseccomp {library.version()} does not know {name}")
+            try:
+                made.add_architecture(token)
+            except OSError as error:
+                other = "its byte order is not this machine's"
+                raise ConfigError(where, other if error.errno == _EDOM else str(error.strerror).lower()) from None
+        for index, rule in enumerate(seccomp.syscalls):
+            action = _action(rule.action, rule.errno_ret)
+            if action != default:  # libseccomp refuses what would change nothing
+                _add(made, rule, action, f"linux.seccomp.syscalls[{index}]")
+        program = _patch(seccomp, made) + made.export()
+    if len(program) > 8 * _LONGEST:
+        why = f"compiles to {len(program) // 8} instructions, the kernel takes {_LONGEST}"
+        raise ConfigError("linux.seccomp", why)
+    return program
+
+
+def _action(name: str, errno_ret: int | None) -> int:
+    word = ACTIONS[name]
+    if name in _WITH_DATA:
+        word |= _EPERM if errno_ret is None else errno_ret
+    return word
+
+
+def _add(made: "libseccomp.Filter", rule: Syscall, action: int, where: str) -> None:
+    """One rule a name; all comparisons must hold, but where two are of the same argument, one of them."""
+    from minirunc.base import log
+
+    comparisons = [(arg.index, OPERATORS[arg.op], arg.value, arg.value_two) for arg in rule.args]
+    alternatives = [comparisons]
+    if len({arg.index for arg in rule.args}) < len(rule.args):
+        alternatives = [[comparison] for comparison in comparisons]
+    for index, name in enumerate(rule.names):
+        number = made.number(name)
+        if number is None:
+            log.debug(f'unknown seccomp syscall "{name}" ignored')
+            continue
+        for wanted in alternatives:
+            try:
+                made.add(action, number, wanted)
+            except OSError as error:
+                raise ConfigError(f"{where}.names[{index}]", f"libseccomp: {str(error.strerror).lower()}") from None
+
+
+def _patch(seccomp: Seccomp, made: "libseccomp.Filter") -> bytes:
+    """ENOSYS for what is newer than the profile, where its default action would mislead."""
+    from minirunc.kernel import seccomp as libseccomp
+
+    if seccomp.default_action in _PERMISSIVE or seccomp.default_errno_ret == _ENOSYS:
+        return b""
+    names = {name for rule in seccomp.syscalls for name in rule.names}
+    newest = {}
+    for architecture in made.architectures:
+        numbers = [made.library.number(architecture, name) or 0 for name in names]
+        highest = max(numbers, default=0)
+        if highest > 0:
+            newest[architecture] = highest
+    return libseccomp.enosys(newest)

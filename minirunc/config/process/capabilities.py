@@ -111,15 +111,19 @@ def drop_bounding(do: Batch, capabilities: Capabilities | None) -> None:
             do.tolerate(do.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))  # EINVAL beyond the kernel's last one
 
 
-def apply(capabilities: Capabilities | None, do: Batch, available: int) -> None:
-    """Set the process's sets after its ids (which PR_SET_KEEPCAPS survived), as far as they are available."""
+def apply(capabilities: Capabilities | None, do: Batch, available: int, for_now: int = 0) -> None:
+    """Set the process's sets after its ids (which PR_SET_KEEPCAPS survived), as far as they are available.
+
+    `for_now` stays permitted and in effect until execve, beside them.
+    """
     if capabilities is None:
-        do.capset(_HEADER, _data(0, 0, 0))
+        do.capset(_HEADER, _data(for_now, for_now, 0))
         do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
         return
     permitted = mask(capabilities.permitted) & available
     inheritable = mask(capabilities.inheritable) & available
-    do.capset(_HEADER, _data(mask(capabilities.effective) & permitted, permitted, inheritable))
+    effective = mask(capabilities.effective) & permitted
+    do.capset(_HEADER, _data(effective | for_now, permitted | for_now, inheritable))
     do.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     ambient = mask(capabilities.ambient) & _raisable(capabilities) & available
     for number in range(64):
