@@ -52,10 +52,18 @@ def give_user_namespace(bundle: Bundle, owner: int = 100000) -> None:
 
 
 @contextmanager
-def untouched(directory: Path) -> Iterator[Path]:
+def untouched(directory: Path, *, again: bool = False) -> Iterator[Path]:
     """What an attack is after: a directory of the host's beside the bundle, full of canaries. All of it must stay as it
     is, and so must what else lies beside the bundles, the names in /, /dev and /etc, core_pattern and the mounts."""
     host = directory / "host"
+    if not again:
+        _plant(host)
+    before = _host(directory)
+    yield host
+    assert _host(directory) == before
+
+
+def _plant(host: Path) -> None:
     (host / "directory").mkdir(parents=True)
     (host / "directory/inside").write_text("canary\n")
     (host / "empty").mkdir(mode=0o711)
@@ -63,9 +71,6 @@ def untouched(directory: Path) -> Iterator[Path]:
     (host / "file").chmod(0o640)
     os.mkfifo(host / "fifo")
     os.mknod(host / "zero", 0o020600, os.makedev(1, 5))
-    before = _host(directory)
-    yield host
-    assert _host(directory) == before
 
 
 def _host(directory: Path) -> dict[str, object]:
@@ -81,6 +86,16 @@ def _host(directory: Path) -> dict[str, object]:
         content = path.read_text() if path.is_file() else sorted(os.listdir(path)) if path.is_dir() else ""
         seen[str(path)] = (content, *stat[:6], stat.st_rdev, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     return seen
+
+
+def without(made: Bundle, *destinations: str) -> Bundle:
+    """The bundle without the mounts there and below."""
+    made.config["mounts"] = [
+        mount
+        for mount in made.config["mounts"]
+        if not any(f"{mount['destination']}/".startswith(f"{path}/") for path in destinations)
+    ]
+    return made
 
 
 def links_to(target: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import inside
-from tests.attacks.attackers import give_user_namespace, links_to, opened, ran, refused, untouched
+from tests.attacks.attackers import give_user_namespace, links_to, opened, ran, refused, untouched, without
 from tests.attacks.table import attack
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import IN_UML, Runtime
@@ -20,16 +20,6 @@ UNREAD = 9  # syslog(2) SYSLOG_ACTION_SIZE_UNREAD
 def texts(target: Path) -> list[str]:
     """Those of links to it: all of them, or the most roundabout one where runs are slow."""
     return [links_to(target)["both"]] if IN_UML else [*links_to(target).values()]
-
-
-def without(made: Bundle, *destinations: str) -> Bundle:
-    """The bundle without the mounts there and below."""
-    made.config["mounts"] = [
-        mount
-        for mount in made.config["mounts"]
-        if not any(f"{mount['destination']}/".startswith(f"{path}/") for path in destinations)
-    ]
-    return made
 
 
 @attack("CVE-2019-18837, CVE-2021-30465 (static)", "links in the image", IN_ROOT)
