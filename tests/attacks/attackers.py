@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Result
 
+IN_OPEN = 0x20
 _LINKS = ("bin", "lib", "lib64", "sbin")
 
 
@@ -125,7 +126,7 @@ def opened(*paths: Path) -> Iterator[list[str]]:
     assert watch >= 0, os.strerror(ctypes.get_errno())
     names = {}
     for path in paths:
-        number = libc.inotify_add_watch(watch, os.fsencode(path), 0x20)
+        number = libc.inotify_add_watch(watch, os.fsencode(path), IN_OPEN)
         assert number >= 0, os.strerror(ctypes.get_errno())
         names[number] = path.name
     found: list[str] = []
@@ -136,8 +137,9 @@ def opened(*paths: Path) -> Iterator[list[str]]:
         except BlockingIOError:
             events = b""
         while events:
-            number, _, _, length = struct.unpack_from("<iIII", events)
-            found.append(names[number])
+            number, what, _, length = struct.unpack_from("<iIII", events)
+            if what & IN_OPEN:
+                found.append(names[number])
             events = events[16 + length :]
     finally:
         os.close(watch)
