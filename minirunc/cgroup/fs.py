@@ -16,19 +16,21 @@ GONE = (2, 19)  # ENOENT, ENODEV: what a cgroup's file answers when the cgroup w
 
 
 def path_for(cgroups_path: str, container_id: str) -> str:
-    """The cgroup's path below the hierarchy's root: absolute as given, else beside the runtime's own cgroup."""
-    if not cgroups_path.startswith("/"):
-        beside = cgroupfs.own_path().rpartition("/")[0]
-        cgroups_path = f"{beside}/{cgroups_path or container_id}"
+    """The cgroup's path below the hierarchy's root: absolute as given, else beside the runtime's own cgroup.
+
+    `..` does not climb out of either: engines let their users name the cgroup.
+    """
+    beside = "" if cgroups_path.startswith("/") else cgroupfs.own_path().rpartition("/")[0]
     parts: list[str] = []
-    for part in cgroups_path.split("/"):
+    for part in (cgroups_path or container_id).split("/"):
         if part == "..":
             del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)
     if not parts:
-        raise ConfigError("linux.cgroupsPath", "is the root of the cgroup hierarchy; name a cgroup below it")
-    return "/" + "/".join(parts)
+        what = "the cgroup the runtime's own is in" if beside else "the root of the cgroup hierarchy"
+        raise ConfigError("linux.cgroupsPath", f"is {what}; name a cgroup below it")
+    return f"{beside}/{'/'.join(parts)}"
 
 
 def missing_levels(path: str) -> list[str]:
