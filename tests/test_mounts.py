@@ -617,6 +617,24 @@ def test_tmpcopyup_into_too_small_a_tmpfs(minirunc: Runtime, bundle: Callable[..
     assert "tmpcopyup: big: no space left on device" in err
 
 
+def test_tmpcopyup_of_a_deep_tree(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """tmpcopyup: an image may have directories below each other without end; they take neither files nor stack."""
+    made = bundle("find /data -maxdepth 500 | wc -l")
+    data = made.rootfs / "data"
+    data.mkdir()
+    here = os.open(data, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    made.mount("/data", "tmpfs", "tmpfs", "tmpcopyup")
+    try:
+        assert minirunc.run(made) == (0, "501\n", "")
+    finally:
+        subprocess.run(["rm", "-rf", data], check=True)  # deeper than Python's own would go
+
+
 def test_tmpcopyup_crosses_no_mount(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """tmpcopyup: what is mounted below is another file system, and would be hidden: refused."""
     made = bundle()

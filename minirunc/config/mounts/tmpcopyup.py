@@ -36,12 +36,7 @@ def copy_up(hand: Hand, target: int, tree: int) -> None:
     covered = hand.receive_fd(target)
     made = hand.receive_fd(tree)
     try:
-        copy = _Copy(made)
-        source = posix.open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, dir_fd=covered)
-        try:
-            copy.below(source, made, "")
-        finally:
-            posix.close(source)
+        _Copy(made).everything(covered)
     finally:
         posix.close(covered)
         posix.close(made)
@@ -58,30 +53,49 @@ class _Copy:
         self.owner = root.st_uid, root.st_gid
         self.links: dict[tuple[int, int], str] = {}  # device and inode: its first name in the copy
 
-    def below(self, source: int, copy: int, path: str) -> None:
-        """Copy all entries of the directory `source` into the directory `copy`; `path` is theirs, for errors."""
-        for name in posix.listdir(source):
-            try:
-                self._entry(source, copy, name, path + name)
-            except SyscallError as error:
-                raise Error(f"tmpcopyup: {path}{name}: {posix.strerror(error.errno).lower()}") from None
-            except OSError as error:
-                raise Error(f"tmpcopyup: {path}{name}: {posix.strerror(error.errno or 0).lower()}") from None
+    def everything(self, source: int) -> None:
+        """All that is below the directory `source`.
 
-    def _entry(self, source: int, copy: int, name: str, path: str) -> None:
+        A directory is opened from the one before, if that is its parent, else from the top: their depth takes neither
+        files nor stack.
+        """
+        waiting = [""]
+        here = before = ""
+        at = _open(source, ".", O_DIRECTORY), _open(self.tree, ".", O_DIRECTORY)
+        top = source, self.tree
+        try:
+            while waiting:
+                here = path = waiting.pop()
+                near = path.startswith(before) and "/" not in path[len(before) : -1]
+                at = _step(at, at if near else top, (path[len(before) :] if near else path) or ".")
+                before = path
+                for name in posix.listdir(at[0]):
+                    here = path + name
+                    if self._entry(*at, name, here):
+                        waiting.append(f"{here}/")
+                if path:
+                    _attributes(*at)  # nothing is made in it any more
+        except (OSError, SyscallError) as error:
+            raise Error(f"tmpcopyup: {here.rstrip('/')}: {posix.strerror(error.errno or 0).lower()}") from None
+        finally:
+            for fd in at:
+                posix.close(fd)
+
+    def _entry(self, source: int, copy: int, name: str, path: str) -> bool:
+        """Copy one; whether it is a directory, of which only the copy is made."""
         found = posix.stat(name, dir_fd=source, follow_symlinks=False)
         kind = found.st_mode & _KIND
         if kind == _DIRECTORY:
-            self._directory(source, copy, name, path)
-            return
+            self._make(lambda: posix.mkdir(name, 0o700, dir_fd=copy))
+            return True
         identity = found.st_dev, found.st_ino
         if found.st_nlink > 1 and identity in self.links:
             posix.link(self.links[identity], name, src_dir_fd=self.tree, dst_dir_fd=copy, follow_symlinks=False)
-            return
+            return False
         self.links[identity] = path
         if kind == _REGULAR:
             self._file(source, copy, name)
-            return
+            return False
         if kind == _LINK:
             text = posix.readlink(name, dir_fd=source)
             self._make(lambda: posix.symlink(text, name, dir_fd=copy))
@@ -91,19 +105,7 @@ class _Copy:
         if kind != _LINK:
             posix.chmod(name, found.st_mode & 0o7777, dir_fd=copy)
         posix.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=copy, follow_symlinks=False)
-
-    def _directory(self, source: int, copy: int, name: str, path: str) -> None:
-        opened = _open(source, name, O_DIRECTORY)
-        try:
-            self._make(lambda: posix.mkdir(name, 0o700, dir_fd=copy))
-            made = posix.open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, dir_fd=copy)
-            try:
-                self.below(opened, made, f"{path}/")
-                _attributes(opened, made)
-            finally:
-                posix.close(made)
-        finally:
-            posix.close(opened)
+        return False
 
     def _file(self, source: int, copy: int, name: str) -> None:
         opened = _open(source, name, O_NONBLOCK)
@@ -132,6 +134,19 @@ class _Copy:
         finally:
             do.setfsuid(uid)
             do.setfsgid(gid)
+
+
+def _step(old: tuple[int, int], start: tuple[int, int], path: str) -> tuple[int, int]:
+    """Open the directory `path` and its copy, from `start`; `old` is closed."""
+    source = _open(start[0], path, O_DIRECTORY)
+    try:
+        copy = _open(start[1], path, O_DIRECTORY)
+    except BaseException:
+        posix.close(source)
+        raise
+    for fd in old:
+        posix.close(fd)
+    return source, copy
 
 
 def _open(directory: int, name: str, flags: int) -> int:
