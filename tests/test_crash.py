@@ -15,6 +15,7 @@ import pytest
 
 from tests.ground import crash, leftovers
 from tests.ground.bundle import CHECKOUT, Bundle
+from tests.ground.rootless import USER, given, ordinary_user
 from tests.ground.runtime import Result, Runtime, wait_until
 
 
@@ -39,7 +40,7 @@ class TestKilled:
             "after": [["delete", "--force", id]],
         }
         plan = {"root": str(minirunc.root), "every": every, **lines}
-        argv = [sys.executable, "-I", "-S", crash.__file__, str(CHECKOUT), json.dumps(plan)]
+        argv = [*minirunc.prefix, sys.executable, "-I", "-S", crash.__file__, str(CHECKOUT), json.dumps(plan)]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         steps, status = map(int, done.stdout.split())
@@ -61,6 +62,22 @@ class TestKilled:
         ids[1].args(["true"])
         ids[1].write()
         assert self.crash(minirunc, ids, 5, "run --bundle BUNDLE ID") > 100
+
+    @pytest.mark.parametrize("own_pids", [True, False])
+    def test_without_a_cgroup(self, minirunc: Runtime, bundle: Callable[..., Bundle], own_pids: bool) -> None:
+        """Of an ordinary user who can make none: the process alone, by its pid and start time."""
+        with ordinary_user(minirunc, delegated=False) as home:
+            made = given(bundle("exec sleep 1000"), home)
+            if not own_pids:
+                made.without_namespace("pid")
+                made.config["mounts"] = [mount for mount in made.config["mounts"] if mount["type"] != "proc"]
+                made.linux["maskedPaths"] = made.linux["readonlyPaths"] = []
+            made.write()
+            minirunc.root.mkdir()
+            os.chown(minirunc.root, USER, USER)
+            ids = minirunc.id(), made
+            assert self.crash(minirunc, ids, 5, "create --bundle BUNDLE ID") > 100
+            assert self.crash(minirunc, ids, 2, "delete --force ID", "create --bundle BUNDLE ID", "start ID") > 5
 
     def test_start(self, minirunc: Runtime, ids: tuple[str, Bundle]) -> None:
         """It has few."""
