@@ -362,3 +362,30 @@ def test_user_namespace_with_its_mappings_may_be_joined(minirunc: Runtime, bundl
         "user namespaces enabled, but both namespace path and non-matching mapping specified"
         " -- you may only provide one" in result.err
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "namespace", "works"), [("rw", True, True), ("ro", True, False), ("rw", False, False)]
+)
+def test_writable_cgroup_is_given_to_the_process(
+    minirunc: Runtime, bundle: Callable[..., Bundle], option: str, namespace: bool, works: bool
+) -> None:
+    """A cgroup namespace and a writable mount of it: the user whose process it is owns it, but none of its limits."""
+    made = bundle("mkdir /sys/fs/cgroup/a && rmdir /sys/fs/cgroup/a && echo made; find /sys/fs/cgroup -user 0 | sort")
+    made.namespace("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    if not namespace:
+        made.without_namespace("cgroup")
+    for mount in made.config["mounts"]:
+        if mount["type"] == "cgroup":
+            mount["options"] = [option]
+    result = minirunc.run(made)
+    assert result.status == 0
+    if works:
+        first, directory, *files = result.out.split()
+        assert (first, directory) == ("made", "/sys/fs/cgroup")
+        delegated = Path("/sys/kernel/cgroup/delegate").read_text().split()
+        assert {file.rpartition("/")[2] for file in files} <= set(delegated)
+        assert "/sys/fs/cgroup/cgroup.procs" in files
+    else:
+        assert result.out == ""

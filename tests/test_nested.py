@@ -72,8 +72,11 @@ def nest(minirunc: Runtime, bundle: Callable[..., Bundle]) -> Nest:
     return Nest(minirunc, outer, inner)
 
 
-def in_a_user_namespace(nest: Nest) -> None:
+def in_a_user_namespace(nest: Nest, cgroup: str = "rw") -> None:
     """Have the outer container be root of a user namespace only, as one that an ordinary user started."""
+    for mount in nest.outer.config["mounts"]:
+        if mount["type"] == "cgroup":
+            mount["options"].append(cgroup)
     nest.outer.namespace("user")
     nest.outer.linux["uidMappings"] = nest.outer.linux["gidMappings"] = IDS
     subprocess.run(["chown", "-hR", "100000:100000", nest.outer.rootfs], check=True)
@@ -121,9 +124,23 @@ def test_root_in_a_container_has_it_all(nest: Nest) -> None:
 
 
 @pytest.mark.parametrize("own", [False, True])
+def test_delegated_cgroup_in_a_user_namespace_is_used(nest: Nest, own: bool) -> None:
+    """The outer container may write its cgroup: the inner one has a cgroup of its own below, and can be paused."""
+    in_a_user_namespace(nest)
+    if own:
+        in_its_own_user_namespace(nest)
+    nest.start()
+    live(nest)
+    nest.ok("run", "--detach", "--bundle", "/inner", "in")
+    assert "in" in nest.minirunc.ok("exec", nest.id, "/busybox/ls", "/sys/fs/cgroup").split()
+    nest.ok("pause", "in")
+    nest.ok("delete", "--force", "in")
+
+
+@pytest.mark.parametrize("own", [False, True])
 def test_root_of_a_user_namespace_has_no_cgroup(nest: Nest, own: bool) -> None:
     """--rootless auto: its cgroup is root's; the inner container has that user namespace, or its own below."""
-    in_a_user_namespace(nest)
+    in_a_user_namespace(nest, cgroup="ro")
     if own:
         in_its_own_user_namespace(nest)
     nest.start()
@@ -137,7 +154,7 @@ def test_root_of_a_user_namespace_has_no_cgroup(nest: Nest, own: bool) -> None:
 
 def test_limit_in_a_user_namespace_is_refused(nest: Nest) -> None:
     """--rootless auto: where no cgroup can be made a limit is refused by name, with --rootless false all are."""
-    in_a_user_namespace(nest)
+    in_a_user_namespace(nest, cgroup="ro")
     nest.start()
     nest.inner.linux["resources"]["pids"] = {"limit": 10}
     assert "config.json: linux.resources.pids: rootless needs no limits" in nest.run().err

@@ -197,6 +197,10 @@ class Birth:
             fifo = self.store.path(FIFO) if self.options.waits else ""
             self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo)
             log.debug("child process in init(): the hand is inside")
+            if any(mount.type in ("cgroup", "cgroup2") and "ro" not in mount.options for mount in config.mounts):
+                from minirunc.container import rootless
+
+                rootless.delegate(config, self.cgroup)  # now that it has been entered, which takes its owner's rights
             place = self._mount()
             self._hooks_before_pivot()
             self._change_root()

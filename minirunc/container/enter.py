@@ -91,7 +91,7 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
             do.forks(do.clone3(CLONE_PARENT))
         return
     errno = 0
-    for cgroup in cgroups:
+    for cgroup, path in zip(cgroups, paths, strict=True):
         errno = -cgroup
         if cgroup >= 0:
             with hand.batch() as do:
@@ -99,10 +99,29 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
             if int(child) > 0:
                 return
             errno = -int(child)
+            if errno == EACCES and _moved(hand, path):
+                return
         if errno not in (ENOENT, EBUSY):
             break
     hint = "; call from within the cgroup that is delegated to you" if errno == EACCES and posix.geteuid() != 0 else ""
     raise Error(f"error adding pid {hand.pid} to cgroups: {paths[0]}: {posix.strerror(errno).lower()}{hint}")
+
+
+def _moved(hand: Hand, path: str) -> bool:
+    """Put there from outside: the cgroup is the container's user's, and the hand has no rights outside any more."""
+    with hand.batch() as do:
+        do.forks(do.clone3(CLONE_PARENT))
+    try:
+        cgroup = cgroupfs.open_directory(path)
+    except OSError:
+        return False
+    try:
+        cgroupfs.write(cgroup, "cgroup.procs", str(hand.pid))
+    except PermissionError:
+        return False
+    finally:
+        posix.close(cgroup)
+    return True
 
 
 def _cgroups(state: State, sub_cgroup: str) -> "list[str] | None":

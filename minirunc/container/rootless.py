@@ -65,3 +65,28 @@ def check_enter(path: str) -> None:
 def _allows_all(config: Config) -> bool:
     rules = config.linux.resources.devices
     return bool(rules) and rules[-1].allow and rules[-1].type in ("", "a")
+
+
+def delegate(config: Config, cgroup: int) -> None:
+    """Give the cgroup to the process's user, where it is what he is shown, writable, as /sys/fs/cgroup.
+
+    The directory and the files that are his in a delegated cgroup (cgroup-v2.rst, "Model of Delegation"): no limits.
+    """
+    linux = config.linux
+    if cgroup < 0 or not namespaces.is_new(linux.namespaces, "cgroup"):
+        return
+    uid = config.process.user.uid
+    if linux.namespace("user") is not None:
+        found = [one for one in linux.uid_mappings if 0 <= uid - one.container_id < one.size]
+        if not found:
+            return
+        uid += found[0].host_id - found[0].container_id
+    if uid == posix.geteuid():
+        return
+    for name in (".", *cgroupfs.delegated_files()):
+        try:
+            posix.chown(name, uid, -1, dir_fd=cgroup, follow_symlinks=False)
+        except FileNotFoundError:  # of a controller that is not there
+            continue
+        except PermissionError:  # an ordinary user gives nothing away
+            return

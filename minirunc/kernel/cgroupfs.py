@@ -77,6 +77,11 @@ def write(cgroup: int, file: str, value: str) -> None:
         posix.close(fd)
 
 
+def delegated_files() -> list[str]:
+    """The files of a cgroup that belong to whom it is delegated; the kernel lists them since Linux 4.15."""
+    return files.read("/sys/kernel/cgroup/delegate").decode().split()
+
+
 def has(cgroup: int, file: str) -> bool:
     """Whether the cgroup has a file of this name: its controller is enabled and the kernel knows it."""
     try:
