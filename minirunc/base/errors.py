@@ -1,5 +1,11 @@
 """The errors minirunc raises: one class for each thing that can be wrong, each worded for the person who reads it."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EPERM, ENOSYS = 1, 38
+
 
 class Error(Exception):
     """Something asked for cannot be done: the command line, a file, the host; the root of all the others."""
@@ -30,11 +36,14 @@ class StateError(Error):
 class SyscallError(Error):
     """The kernel's no: which call, with which arguments, and the errno it gave."""
 
+    hint: "Callable[[str, int], str] | None" = None  # kernel/ knows more of a call and an errno
+
     def __init__(self, call: str, arguments: str, errno: int) -> None:
         # posix holds strerror without the start-up cost of anything else.
         from posix import strerror
 
-        super().__init__(f"{call}({arguments}): {strerror(errno).lower()}")
+        hint = SyscallError.hint(call, errno) if SyscallError.hint and errno in (EPERM, ENOSYS) else ""
+        super().__init__(f"{call}({arguments}): {strerror(errno).lower()}{hint}")
         self.call = call
         self.arguments = arguments
         self.errno = errno

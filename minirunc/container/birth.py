@@ -287,7 +287,9 @@ class Birth:
                 root.finish(self.config.root, self.root, do)
             do.umask(0o022 if umask is None else umask)
             if not self.options.no_new_keyring:
-                launch.join_keyring(do, self.store.id)
+                ring = launch.join_keyring(do, self.store.id)
+        if not self.options.no_new_keyring:
+            launch.check_keyring(ring)
 
     def commit(self, console_socket: str = "", pidfd_socket: str = "", pid_file: str = "") -> State:
         """Save the state, then release the hand: it waits for `start`, or becomes the container's process.

@@ -8,7 +8,7 @@ inside    clone3 into the container's cgroup; the same last steps as a birth
 import posix
 
 from minirunc.base import log
-from minirunc.base.errors import Error, StateError
+from minirunc.base.errors import Error, StateError, SyscallError
 from minirunc.config import Config
 from minirunc.config.hooks import Hook
 from minirunc.config.linux import Linux, namespaces
@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.linux.seccomp import Filter
 
-ENOENT, EACCES, EBUSY = 2, 13, 16
+EPERM, ENOENT, EACCES, EBUSY, ENOSYS = 1, 2, 13, 16, 38
 
 
 class Options:
@@ -103,6 +103,8 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
                 return
         if errno not in (ENOENT, EBUSY):
             break
+    if errno == ENOSYS:
+        raise SyscallError("clone3", "CLONE_PARENT|CLONE_INTO_CGROUP", errno)
     hint = "; call from within the cgroup that is delegated to you" if errno == EACCES and posix.geteuid() != 0 else ""
     raise Error(f"error adding pid {hand.pid} to cgroups: {paths[0]}: {posix.strerror(errno).lower()}{hint}")
 
@@ -210,9 +212,11 @@ class Entry:
             self.master = console.make(hand, inroot.Tree(int(root)), process)
         self.program = launch.prepare(hand, int(root), process, make_cwd=False, seccomp=self.options.seccomp)
         with hand.batch() as do:
-            launch.join_keyring(do, state.id)  # now that a label for it is set
+            ring = launch.join_keyring(do, state.id)  # now that a label for it is set
             if process.user.umask is not None:
                 do.umask(process.user.umask)
+        # denied: the container may have been made with --no-new-keyring, for want of one
+        launch.check_keyring(ring, but_for=(EPERM, EACCES))
 
     def commit(self, console_socket: str = "", pidfd_socket: str = "", pid_file: str = "") -> None:
         """Hand over what the caller asked for and let the hand become the process; the pid file comes last."""
@@ -260,7 +264,8 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
             do.umask(0o022 if umask is None else umask)
-            launch.join_keyring(do, state.id)  # else it has the keys of who called
+            ring = launch.join_keyring(do, state.id)  # else it has the keys of who called
+        launch.check_keyring(ring, but_for=(EPERM, EACCES))
         program = launch.prepare(hand, int(root), process, make_cwd=False, seccomp=seccomp)
         program.argv = hooks.vector(hook.args or [hook.path])
         if hook.env is not None:

@@ -4,6 +4,7 @@ import posix
 from struct import pack
 
 from minirunc.base.errors import Error
+from minirunc.kernel import procfs
 
 EBADF = 9
 _SUN_PATH = 107  # bytes a socket's path may have
@@ -45,7 +46,7 @@ def give_terminal(master: int, console_socket: str) -> int | None:
 
 def send_pidfd(path: str, payload: bytes, pid: int) -> None:
     """A pidfd of the process to --pidfd-socket."""
-    pidfd = posix.pidfd_open(pid)
+    pidfd = procfs.pidfd(pid)
     try:
         send_fd(path, payload, pidfd)
     finally:

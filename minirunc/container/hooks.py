@@ -12,7 +12,9 @@ from minirunc.base import jsontext, log
 from minirunc.base.errors import Error, SyscallError
 from minirunc.config.hooks import Hook, Hooks
 from minirunc.container.store import State
+from minirunc.kernel import procfs
 from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand_code import memfd
 from minirunc.kernel.syscalls import Words
 
 TYPE_CHECKING = False
@@ -98,15 +100,15 @@ def vector(strings: list[str]) -> Words:
 
 def _streams(text: str) -> tuple[int, int, int]:
     """stdin with the state, and empty files for stdout and stderr."""
-    state = posix.memfd_create("state", 1)
+    state = memfd("state", 1)
     posix.write(state, text.encode("utf-8", "surrogateescape"))
     posix.lseek(state, 0, 0)
-    return state, posix.memfd_create("stdout", 1), posix.memfd_create("stderr", 1)
+    return state, memfd("stdout", 1), memfd("stderr", 1)
 
 
 def _wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, int]) -> None:
     """Wait for the hook within its timeout; raises Error unless it exits with 0."""
-    pidfd = posix.pidfd_open(pid)
+    pidfd = procfs.pidfd(pid)
     try:
         watch = poll()
         watch.register(pidfd, POLLIN)

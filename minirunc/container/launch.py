@@ -45,6 +45,7 @@ _SECCOMP_ERRORS = (1, 12, 13, 22, 38)
 _EBADF = 9
 _CAP_SYS_ADMIN = 1 << 21
 
+EPERM, ENOSYS = 1, 38
 KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM = 1, 5
 _KEYRING_MODE = 0x3F0B0000  # all for who holds it; its user may view, read and, what is not the default, find it
 # struct sigaction of a handler that does not return: handler, flags (SA_RESTORER), restorer, mask
@@ -120,17 +121,27 @@ def _ask_for_labels(hand: Hand, root: int, process: Process) -> None:
         do.close(proc)
 
 
-def join_keyring(do: Batch, container_id: str) -> None:
-    """A session keyring of the container's, not its caller's: made by a birth, found by exec; it may be denied."""
+def join_keyring(do: Batch, container_id: str) -> Fd:
+    """A session keyring of the container's, not its caller's: made by a birth, found by exec; for check_keyring."""
     ring = do.tolerate(do.keyctl(KEYCTL_JOIN_SESSION_KEYRING, f"_ses.{container_id}"))
     do.tolerate(do.keyctl(KEYCTL_SETPERM, ring, _KEYRING_MODE))
+    return ring
+
+
+def check_keyring(ring: Fd, but_for: tuple[int, ...] = ()) -> None:
+    """Raise SyscallError if the caller's keys are still there: only a kernel without keys may refuse (as in runc)."""
+    if int(ring) < 0 and -int(ring) not in (ENOSYS, *but_for):
+        error = SyscallError("keyctl", "KEYCTL_JOIN_SESSION_KEYRING", -int(ring))
+        error.add_note("unable to join the session keyring (create --no-new-keyring keeps the caller's)")
+        raise error
 
 
 def _own_streams(rooms: list[Out], uid: int, do: Batch) -> None:
     """Give the standard streams to the process's user, so that it can open /dev/stdout; not /dev/null, it is shared."""
     for fd, room in enumerate(rooms):
         device = unpack_from("<2I", room.data, 128)
-        if device != (1, 3) and unpack_from("<I", room.data, 20)[0] != uid:
+        known = unpack_from("<I", room.data)[0]  # stx_mask: 0 where statx(2) failed
+        if known and device != (1, 3) and unpack_from("<I", room.data, 20)[0] != uid:
             do.tolerate(do.fchown(fd, uid, -1))
 
 
@@ -153,7 +164,7 @@ def _try_as_user(
     try:
         with hand.batch() as do:
             _own_streams(streams, process.user.uid, do)
-            user.assume(process.user, do)
+            groups = user.assume(process.user, do)
             capabilities.set_effective(do, effective, held)
             if enter_late:
                 entered = do.tolerate(do.chdir(process.cwd))
@@ -172,6 +183,7 @@ def _try_as_user(
         if error.call == "setgroups" and posix.geteuid() != 0:
             error.add_note("cannot set any additional groups in a rootless container that maps its own gid alone")
         raise
+    user.check_groups(groups, hand.pid)
     rlimits.finish(process.rlimits, limits, hand.pid)
     if int(entered) < 0:
         raise cwd.failed(process.cwd, -int(entered))
@@ -186,6 +198,9 @@ def _try_as_user(
 def _choose(program: str, looks: "list[tuple[str, Out, Fd, Fd]]") -> str:
     """The first path that is a file one may execute; raises Error in the words callers look for."""
     for path, out, found, access in looks:
+        for call, result in (("statx", found), ("faccessat2", access)):
+            if int(result) in (-EPERM, -ENOSYS):  # says nothing of the file
+                raise SyscallError(call, f'"{path}"', -int(result))
         is_directory = int.from_bytes(out.data[28:30], "little") & 0o170000 == 0o040000
         why = ""
         if int(found) < 0:

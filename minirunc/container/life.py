@@ -1,11 +1,10 @@
 """What is done with a container that exists: start, kill, pause, resume, delete. No birth's module is needed."""
 
 import posix
-from _signal import pidfd_send_signal  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
 from time import monotonic
 
 from minirunc.base import log
-from minirunc.base.errors import Error, StateError
+from minirunc.base.errors import Error, StateError, SyscallError
 from minirunc.cgroup import fs
 from minirunc.container import status
 from minirunc.container.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED
@@ -124,7 +123,7 @@ def _signal(state: State, number: int) -> None:
     if pidfd is None:
         raise StateError(f"container not running: {state.id}")
     try:
-        pidfd_send_signal(pidfd, number)
+        procfs.send_signal(pidfd, number)
     except ProcessLookupError:
         raise StateError(f"container not running: {state.id}") from None
     finally:
@@ -136,8 +135,8 @@ def _pidfd(state: State) -> int | None:
     if not status.alive(state):
         return None
     try:
-        pidfd = posix.pidfd_open(state.pid)
-    except OSError:
+        pidfd = procfs.pidfd(state.pid)
+    except ProcessLookupError:
         return None
     if status.alive(state):
         return pidfd
@@ -289,12 +288,7 @@ def _salvaged(store: Store) -> State:
 
 def _remove(store: Store, state: State) -> None:
     """Kill, remove the cgroup, then the state, then the poststop hooks (as runc orders them)."""
-    pidfd = _pidfd(state) if state.pid else None
-    if pidfd is not None:
-        if state.cgroup:
-            pidfd_send_signal(pidfd, SIGKILL)
-        else:
-            _kill_members(store, state)
+    pidfd = _ended(store, state) if state.pid else None
     poststop = _poststop_hooks(store) if "poststop" in state.hooks else []
     if state.cgroup:
         fs.destroy(state.cgroup, state.cgroup_made)
@@ -305,6 +299,21 @@ def _remove(store: Store, state: State) -> None:
         from minirunc.container import hooks
 
         hooks.run_poststop(poststop, hooks.state_text(state, STOPPED, 0), state.bundle)
+
+
+def _ended(store: Store, state: State) -> int | None:
+    """SIGKILL to the container's process; a pidfd to wait for its end by, if there is one."""
+    try:
+        pidfd = _pidfd(state)
+        if pidfd is not None and state.cgroup:
+            procfs.send_signal(pidfd, SIGKILL)
+    except SyscallError:
+        if not state.cgroup:
+            raise
+        return None  # where pidfds are denied, it ends with its cgroup
+    if pidfd is not None and not state.cgroup:
+        _kill_members(store, state)
+    return pidfd
 
 
 def _poststop_hooks(store: Store) -> "list[Hook]":

@@ -1,7 +1,6 @@
 """The processes of a container that has no cgroup: those in a namespace that was made for it (namespaces(7))."""
 
 import posix
-from _signal import pidfd_send_signal  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
 from time import monotonic, sleep
 
 from minirunc.base.errors import Error
@@ -50,8 +49,8 @@ def end_adopted() -> None:
 
 def _end_one(other: int, pid: int, listed: list[Namespace]) -> None:
     try:
-        pidfd = posix.pidfd_open(other)
-    except OSError:
+        pidfd = procfs.pidfd(other)
+    except ProcessLookupError:
         return
     try:
         if _identities(other, listed) & _identities(pid, listed):  # not somebody who has its pid by now
@@ -68,7 +67,7 @@ def _lives(pid: int) -> bool:
 
 def _signal(pidfd: int, number: int) -> None:
     try:
-        pidfd_send_signal(pidfd, number)
+        procfs.send_signal(pidfd, number)
     except ProcessLookupError:
         pass
 

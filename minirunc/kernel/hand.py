@@ -18,13 +18,13 @@ from minirunc.base.errors import Error, SecurityError
 from minirunc.kernel import trace
 from minirunc.kernel.constants import PR_SET_DUMPABLE, PR_SET_NAME
 from minirunc.kernel.hand_code import BUFFER, SIZE, image
-from minirunc.kernel.syscalls import Arg, Calls, Fd, Out, Result, Words, failure, number
+from minirunc.kernel.syscalls import Arg, Calls, Fd, Out, Result, Words, failure, number, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-EPIPE, ECONNRESET = 32, 104
+EPERM, EPIPE, ECONNRESET = 1, 32, 104
 TOLERATE = 1
 FORKS = 2
 _C_LIBRARY_SIGNALS = (32, 33)  # it lets nobody change them, and ignores them in what it spawns
@@ -186,8 +186,10 @@ class Hand:
                 setsigmask=(),
                 setsigdef=_SIGNALS,
             )
-        except BaseException:
+        except BaseException as error:
             self.socket.close()
+            if isinstance(error, OSError) and error.errno == EPERM:  # the C library falls back on ENOSYS alone
+                raise refusal("clone3", "posix_spawn(3) of the hand", error) from None
             raise
         finally:
             theirs.close()

@@ -73,12 +73,22 @@ def image(not_at: int) -> int:
     return _image[-1]
 
 
+def memfd(name: str, flags: int) -> int:
+    """A memfd, or SyscallError."""
+    try:
+        return posix.memfd_create(name, flags)
+    except OSError as error:
+        from minirunc.kernel.syscalls import refusal
+
+        raise refusal("memfd_create", f'"{name}", {flags:#x}', error) from None
+
+
 def _memfd(program: bytes) -> int:
     """The program in a sealed memfd, or where vm.memfd_noexec forbids that on a tmpfs of our own."""
     for flags in (0x13, 0x03):  # CLOEXEC, ALLOW_SEALING, and EXEC, which kernels before 6.3 refuse with EINVAL
         try:
-            fd = posix.memfd_create("minirunc:hand", flags)
-        except OSError as error:
+            fd = memfd("minirunc:hand", flags)
+        except SyscallError as error:
             if error.errno == _EACCES:
                 break
             if error.errno != _EINVAL:

@@ -1,7 +1,11 @@
 """How a system call is spelled out in errors and traces: its arguments as strace(1) would show them. Cold code."""
 
-from minirunc.kernel import constants
-from minirunc.kernel.syscalls import Arg, Out, Result, Words
+from posix import uname
+
+from minirunc.kernel import constants, procfs
+from minirunc.kernel.syscalls import SINCE, Arg, Out, Result, Words
+
+EPERM, ENOSYS = 1, 38
 
 # call: (argument's place, prefix of its flags' names); a place in Words is (place, index)
 _FLAGS: dict[str, tuple[tuple[int, str], ...]] = {
@@ -73,3 +77,28 @@ def _one(name: str, place: int, arg: Arg) -> str:
 def arguments(name: str, args: tuple[Arg, ...]) -> str:
     """The arguments of one call, comma separated, flags by name."""
     return ", ".join(_one(name, place, arg) for place, arg in enumerate(args))
+
+
+def hint(name: str, errno: int) -> str:
+    """Why a call is not there, or denied though it needs no privilege: ": needs Linux 5.6 or newer"; empty for others.
+
+    Engines put their containers, and an engine in one of them, below filters that do not know the newer calls.
+    """
+    if errno == EPERM:
+        return ": a seccomp filter around minirunc may be what denies it" if name in SINCE and _filtered() else ""
+    if errno != ENOSYS:
+        return ""
+    wanted, release = SINCE.get(name, "2.6"), uname().release
+    if _version(release) < _version(wanted):
+        return f": needs Linux {wanted} or newer, this is {release}"
+    return f": {'a seccomp filter around minirunc blocks it' if _filtered() else 'this kernel was built without it'}"
+
+
+def _filtered() -> bool:
+    return "\nSeccomp:\t2\n" in procfs.read("self/status")
+
+
+def _version(release: str) -> list[int]:
+    """The first two numbers."""
+    numbers = [part.partition("-")[0] for part in release.split(".")[:2]]
+    return [int(number) if number.isdigit() else 0 for number in numbers]

@@ -31,6 +31,13 @@ _NUMBERS = {
     "umount2": (166, 39), "unlinkat": (263, 35), "unshare": (272, 97), "write": (1, 64),
 }  # fmt: skip
 
+# The Linux that has it first, for all that came after 3.14.
+SINCE = {
+    "bpf": "3.18", "clone3": "5.3", "close_range": "5.9", "faccessat2": "5.8", "fsconfig": "5.2", "fsmount": "5.2",
+    "fsopen": "5.2", "memfd_create": "3.17", "mount_setattr": "5.12", "move_mount": "5.2", "open_tree": "5.2",
+    "openat2": "5.6", "pidfd_open": "5.3", "pidfd_send_signal": "5.1", "statx": "4.11",
+}  # fmt: skip
+
 _GENERIC = uname().machine != "x86_64"
 
 
@@ -374,6 +381,20 @@ def failure(name: str, args: "tuple[Arg, ...]", errno: int) -> SyscallError:
     from minirunc.kernel.render import arguments  # cold: only an error or a trace spells calls out
 
     return SyscallError(name, arguments(name, args), errno)
+
+
+def refusal(name: str, text: str, error: OSError) -> SyscallError:
+    """The error for a call that Python made itself, `text` its arguments."""
+    return SyscallError(name, text, error.errno or 0)
+
+
+def _hint(name: str, errno: int) -> str:
+    from minirunc.kernel.render import hint  # cold, too
+
+    return hint(name, errno)
+
+
+SyscallError.hint = staticmethod(_hint)
 
 
 class Local(Calls):

@@ -6,7 +6,7 @@ No link of an image may bring a mount to the root itself, into a procfs, or a pr
 
 from struct import unpack_from
 
-from minirunc.base.errors import Error, SecurityError
+from minirunc.base.errors import Error, SecurityError, SyscallError
 from minirunc.config.mounts import Mount
 from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
@@ -23,7 +23,7 @@ from minirunc.kernel.constants import (
 from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out
 
-ENOENT, EAGAIN = 2, 11
+EPERM, ENOENT, EAGAIN, ENOSYS = 1, 2, 11, 38
 DIRECTORY = 0o040000
 KIND = 0o170000
 NOT_A_DIRECTORY = "not a directory: a directory cannot be mounted onto a file, nor a file onto a directory"
@@ -229,6 +229,8 @@ def _ordinary_directory(fs_type: str, mount: Mount, place: Place) -> Target:
             look.refuse(mount, procfs=fs_type == "proc")
             return Target(int(fd), look.stat.data, made=made)
         if made or int(fd) != -ENOENT:
+            if int(fd) in (-EPERM, -ENOSYS):  # says nothing of the directory
+                raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS', -int(fd))
             break
         # Its links are followed, so it is only a help: what counts is found by the second try.
         made_fd = inroot.directory(place.hand, root, in_root)

@@ -2,10 +2,12 @@
 
 from struct import pack
 
-from minirunc.base.errors import ConfigError
+from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.record import Record, UInt32
+from minirunc.kernel import procfs
 from minirunc.kernel.constants import PR_SET_KEEPCAPS
 from minirunc.kernel.hand import Batch
+from minirunc.kernel.syscalls import Fd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,11 +36,18 @@ def check(process: "Process") -> None:
         raise ConfigError("process.user.umask", f"must be at most 511 (octal 777), got {user.umask}")
 
 
-def assume(user: User, do: Batch) -> None:
-    """Become the user for a while, keeping the way back: effective ids only."""
-    _setgroups(user, do)
+def assume(user: User, do: Batch) -> Fd:
+    """Become the user for a while, keeping the way back: effective ids only. Returns setgroups(2)'s, to be checked."""
+    groups = _setgroups(user, do)
     do.setresgid(-1, user.gid, -1)
     do.setresuid(-1, user.uid, -1)
+    return groups
+
+
+def check_groups(groups: Fd, pid: int) -> None:
+    """None were asked for, and the caller's are still there: right only where nobody may change them."""
+    if int(groups) < 0 and procfs.read(f"{pid}/setgroups") != "deny\n":
+        raise SyscallError("setgroups", "0, NULL", -int(groups))
 
 
 def give_back(do: Batch) -> None:
@@ -55,8 +64,9 @@ def apply(user: User, do: Batch) -> None:
     do.setresuid(user.uid, user.uid, user.uid)
 
 
-def _setgroups(user: User, do: Batch) -> None:
+def _setgroups(user: User, do: Batch) -> Fd:
     gids = user.additional_gids
     setting = do.setgroups(pack(f"<{len(gids)}I", *gids), len(gids))
     if not gids:
         do.tolerate(setting)  # a user namespace made without privilege denies it (user_namespaces(7))
+    return setting
