@@ -38,8 +38,11 @@ USED = {
     "openat2": {"run"},
     "pidfd_open": {"exec", "kill"},
     "pidfd_send_signal": {"kill"},
+    "seccomp": set(),  # below
     "statx": {"run", "exec"},
 }
+
+ONE_RULE = {"names": ["personality"], "action": "SCMP_ACT_ERRNO"}
 
 
 def denied(minirunc: Runtime, call: str, number: int) -> None:
@@ -108,6 +111,16 @@ def test_older_call_is_never_done_without(
     for name in failed:
         assert found[name].err.count("\n") == 1
         assert f"{call}(" in found[name].err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM], ids=["ENOSYS", "EPERM"])
+def test_process_is_never_without_its_filter(minirunc: Runtime, bundle: Callable[..., Bundle], number: int) -> None:
+    """The hand itself says so, in the one line that it has."""
+    made = bundle("echo runs")
+    made.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [ONE_RULE]}
+    denied(minirunc, "seccomp", number)
+    why = os.strerror(number).lower()
+    assert minirunc.run(made) == (255, "", f"error loading seccomp filter into kernel: {why}\n")
 
 
 def test_session_keyring_that_is_denied_is_no_container(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
