@@ -35,7 +35,8 @@ _NUMBERS = {
 SINCE = {
     "bpf": "3.18", "clone3": "5.3", "close_range": "5.9", "faccessat2": "5.8", "fsconfig": "5.2", "fsmount": "5.2",
     "fsopen": "5.2", "memfd_create": "3.17", "mount_setattr": "5.12", "move_mount": "5.2", "open_tree": "5.2",
-    "openat2": "5.6", "pidfd_open": "5.3", "pidfd_send_signal": "5.1", "statx": "4.11",
+    "openat2": "5.6", "pidfd_open": "5.3", "pidfd_send_signal": "5.1", "seccomp": "3.17",
+    "statx": "4.11",
 }  # fmt: skip
 
 _GENERIC = uname().machine != "x86_64"
