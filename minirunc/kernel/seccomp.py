@@ -66,10 +66,10 @@ class Library:
         return None if found == -1 else found
 
     def path(self) -> str:
-        """The file it was loaded from; "" if nothing tells."""
+        """The file it was loaded from; "" if nothing tells, or it is no longer there."""
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
             paths = [line.split(None, 5)[-1].rstrip("\n") for line in maps if "/libseccomp.so" in line]
-        return paths[0] if paths else ""
+        return paths[0] if paths and not paths[0].endswith(" (deleted)") else ""
 
     def filter(self, default: int) -> "Filter":
         """A filter for the native architecture that answers every system call with the action `default`."""

@@ -12,7 +12,6 @@ from minirunc.kernel.syscalls import Fd, Words
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config import Config
-    from minirunc.kernel import seccomp as libseccomp
 
 # SECCOMP_RET_* of linux/seccomp.h; ERRNO and TRACE carry 16 bits more
 ACTIONS = {
@@ -28,9 +27,7 @@ ACTIONS = {
 }
 _NOTIFY = "SCMP_ACT_NOTIFY"
 SUPPORTED_ACTIONS = tuple(name for name in ACTIONS if name != _NOTIFY)
-_WITH_DATA = {"SCMP_ACT_ERRNO": 4094, "SCMP_ACT_TRACE": 0xFFFF}  # the most that errnoRet may be
-# A tracer answers new system calls itself; who is allowed everything else is not told ENOSYS either.
-_PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+WITH_DATA = {"SCMP_ACT_ERRNO": 4094, "SCMP_ACT_TRACE": 0xFFFF}  # the most that errnoRet may be
 
 OPERATORS = {
     "SCMP_CMP_NE": 1,
@@ -63,9 +60,7 @@ SUPPORTED_FLAGS = tuple(name for name in FLAGS if name != _WAIT_KILLABLE_RECV)
 _DEFAULT_FLAGS = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
 
 _ARGUMENTS = 6  # a system call's
-_EPERM, _ENOSYS, _EDOM = 1, 38, 33
 _SET_MODE_FILTER = 1
-_LONGEST = 4096  # instructions: BPF_MAXINSNS
 
 
 class SyscallArg(Record):
@@ -157,75 +152,7 @@ def _check_action(where: str, member: str, action: str, errno_ret: int | None) -
         if member == "defaultAction":
             raise ConfigError(f"{where}.{member}", "SCMP_ACT_NOTIFY cannot be used as default action")
         raise unsupported("linux.seccomp.syscalls[].action", f"{where}.{member}")
-    most = _WITH_DATA.get(action)
+    most = WITH_DATA.get(action)
     if most is not None and errno_ret is not None and errno_ret > most:
         name = "defaultErrnoRet" if member == "defaultAction" else "errnoRet"
         raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {errno_ret}")
-
-
-def compile_(seccomp: Seccomp, library: "libseccomp.Library") -> bytes:
-    """The BPF program of a checked filter. Raises ConfigError for what this libseccomp cannot do."""
-    default = _action(seccomp.default_action, seccomp.default_errno_ret)
-    with library.filter(default) as made:
-        for index, name in enumerate(seccomp.architectures):
-            where = f"linux.seccomp.architectures[{index}]"
-            token = library.architecture(name)
-            if not token:
-                raise ConfigError(where, f"libseccomp {library.version()} does not know {name}")
-            try:
-                made.add_architecture(token)
-            except OSError as error:
-                other = "its byte order is not this machine's"
-                raise ConfigError(where, other if error.errno == _EDOM else str(error.strerror).lower()) from None
-        for index, rule in enumerate(seccomp.syscalls):
-            action = _action(rule.action, rule.errno_ret)
-            if action != default:  # libseccomp refuses what would change nothing
-                _add(made, rule, action, f"linux.seccomp.syscalls[{index}]")
-        program = _patch(seccomp, made) + made.export()
-    if len(program) > 8 * _LONGEST:
-        why = f"compiles to {len(program) // 8} instructions, the kernel takes {_LONGEST}"
-        raise ConfigError("linux.seccomp", why)
-    return program
-
-
-def _action(name: str, errno_ret: int | None) -> int:
-    word = ACTIONS[name]
-    if name in _WITH_DATA:
-        word |= _EPERM if errno_ret is None else errno_ret
-    return word
-
-
-def _add(made: "libseccomp.Filter", rule: Syscall, action: int, where: str) -> None:
-    """One rule a name; all comparisons must hold, but where two are of the same argument, one of them."""
-    from minirunc.base import log
-
-    comparisons = [(arg.index, OPERATORS[arg.op], arg.value, arg.value_two) for arg in rule.args]
-    alternatives = [comparisons]
-    if len({arg.index for arg in rule.args}) < len(rule.args):
-        alternatives = [[comparison] for comparison in comparisons]
-    for index, name in enumerate(rule.names):
-        number = made.number(name)
-        if number is None:
-            log.debug(f'unknown seccomp syscall "{name}" ignored')
-            continue
-        for wanted in alternatives:
-            try:
-                made.add(action, number, wanted)
-            except OSError as error:
-                raise ConfigError(f"{where}.names[{index}]", f"libseccomp: {str(error.strerror).lower()}") from None
-
-
-def _patch(seccomp: Seccomp, made: "libseccomp.Filter") -> bytes:
-    """ENOSYS for what is newer than the profile, where its default action would mislead."""
-    from minirunc.kernel import seccomp as libseccomp
-
-    if seccomp.default_action in _PERMISSIVE or seccomp.default_errno_ret == _ENOSYS:
-        return b""
-    names = {name for rule in seccomp.syscalls for name in rule.names}
-    newest = {}
-    for architecture in made.architectures:
-        numbers = [made.library.number(architecture, name) or 0 for name in names]
-        highest = max(numbers, default=0)
-        if highest > 0:
-            newest[architecture] = highest
-    return libseccomp.enosys(newest)
