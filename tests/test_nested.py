@@ -165,6 +165,17 @@ def test_limit_in_a_user_namespace_is_refused(nest: Nest) -> None:
     assert "unable to apply cgroup configuration" in result.err
 
 
+def test_ids_that_the_outer_one_does_not_have_are_named(nest: Nest) -> None:
+    """linux.uidMappings inside: of the ids of the outer user namespace."""
+    in_a_user_namespace(nest)
+    in_its_own_user_namespace(nest)
+    nest.inner.linux["uidMappings"] = IDS
+    nest.start()
+    result = nest.run()
+    assert result.status == 1
+    assert "the uids 100000 to 165535 are not all in this user namespace: it has 0 to 65535" in result.err
+
+
 def test_masked_proc_is_an_error_that_says_what_to_do(nest: Nest) -> None:
     """What the outer container hides of /proc a new user namespace must not show again (mount_too_revealing)."""
     in_a_user_namespace(nest)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ground import leftovers
 from tests.ground.bundle import Bundle
 from tests.ground.rootless import SUBIDS, USER, given, ordinary_user
 from tests.ground.runtime import Runtime, wait_until
@@ -310,3 +311,47 @@ def test_spec_rootless_runs_as_it_is(minirunc: Runtime, bundle: Callable[..., Bu
         terminal.expect("0\r\n")
         terminal.expect("Read-only file system")
         assert terminal.wait() == 5
+
+
+# --- root, where cgroups cannot be written ---
+
+
+def test_root_with_a_read_only_cgroup(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """Root of the machine is told, unless --rootless true; then devices are kept away by a user namespace, or nothing
+    is run.
+    """
+    mount = leftovers.cgroup2_mounts()[0]
+    script = f'mount -o remount,bind,ro {mount} && exec "$@"'
+    minirunc.prefix = ["unshare", "-m", "--propagation", "private", "sh", "-ec", script, "sh"]
+    made = bundle()
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "unable to apply cgroup configuration" in result.err
+    assert "read-only file system" in result.err
+    wanted = ["--rootless", "true"]
+    assert "linux.resources.devices: without a cgroup only a user namespace" in minirunc.run(made, before=wanted).err
+    made.linux["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
+    assert minirunc.run(made, before=wanted) == (0, "", "")
+    del made.linux["resources"]["devices"]
+    made.namespace("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    assert minirunc.run(made, before=wanted) == (0, "", "")
+    minirunc.ok("delete", "--force", minirunc.start(given_sleep(made), before=wanted))
+
+
+def given_sleep(made: Bundle) -> Bundle:
+    """The bundle, with a process that stays."""
+    made.args("exec sleep 1000")
+    return made
+
+
+def test_limit_of_namespaces_is_named(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """user.max_user_namespaces: "no space left on device" alone would lead nobody there."""
+    made = bundle()
+    made.namespace("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    script = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"'
+    minirunc.prefix = ["unshare", "--user", "--map-root-user", "sh", "-ec", script, "sh"]
+    result = minirunc.run(made)
+    assert result.status == 1
+    assert "no space left on device: the limit is /proc/sys/user/max_*_namespaces" in result.err

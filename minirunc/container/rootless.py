@@ -10,6 +10,8 @@ from minirunc.kernel import cgroupfs, procfs
 
 NO_RIGHTS = (1, 13, 30)  # EPERM, EACCES, EROFS: what a cgroup that is not ours to make answers
 
+ENOSPC = 28
+
 _DELEGATED = "start it in a delegated cgroup, as `systemd-run --user --scope` does"
 _UNCLEAN = (
     "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly"
@@ -65,6 +67,18 @@ def check_enter(path: str) -> None:
 def _allows_all(config: Config) -> bool:
     rules = config.linux.resources.devices
     return bool(rules) and rules[-1].allow and rules[-1].type in ("", "a")
+
+
+def why_no_namespaces(errno: int, *, user: bool) -> str:
+    """What to add to a clone3(2) that failed, as ": ..."; nothing where its errno says enough."""
+    if errno == ENOSPC:
+        return ": the limit is /proc/sys/user/max_*_namespaces, here or in a user namespace around this one"
+    if user and errno in NO_RIGHTS and posix.geteuid() != 0:
+        return (
+            ": this host does not let ordinary users make user namespaces: kernel.unprivileged_userns_clone,"
+            " kernel.apparmor_restrict_unprivileged_userns or a seccomp filter may say so"
+        )
+    return ""
 
 
 def delegate(config: Config, cgroup: int) -> None:

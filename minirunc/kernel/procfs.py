@@ -121,6 +121,9 @@ def write_id_map(pid: int, kind: str, text: str) -> None:
         return
     except PermissionError:
         if posix.geteuid() == 0:
+            from minirunc.kernel import subids
+
+            subids.check_mapped(kind, _wanted(text))
             raise
     from minirunc.base.seams import subprocess
 
@@ -136,10 +139,14 @@ def write_id_map(pid: int, kind: str, text: str) -> None:
     if done.returncode:
         from minirunc.kernel import subids
 
-        words = text.split()
-        wanted = [(int(first), int(count)) for first, count in zip(words[1::3], words[2::3], strict=True)]
         said = done.stderr.decode(errors="replace").strip()
-        raise Error(f"new{kind}map: {said}{subids.hint(kind, wanted)}")
+        raise Error(f"new{kind}map: {said}{subids.hint(kind, _wanted(text))}")
+
+
+def _wanted(text: str) -> list[tuple[int, int]]:
+    """The (first, count) outside of each line of an id map."""
+    words = text.split()
+    return [(int(first), int(count)) for first, count in zip(words[1::3], words[2::3], strict=True)]
 
 
 def is_host_root() -> bool:

@@ -3,6 +3,7 @@
 import posix
 
 from minirunc.base import files, seams
+from minirunc.base.errors import Error
 
 
 def hint(kind: str, wanted: list[tuple[int, int]]) -> str:
@@ -19,6 +20,16 @@ def hint(kind: str, wanted: list[tuple[int, int]]) -> str:
                 f' or have root add the line "{name}:{first}:{count}"'
             )
     return f"; {file} gives {user} these: new{kind}map must be set-user-ID root, its caller without no_new_privs"
+
+
+def check_mapped(kind: str, wanted: list[tuple[int, int]]) -> None:
+    """Raise Error naming ids that root of a user namespace cannot give, as they are not mapped in it."""
+    words = files.read(f"/proc/self/{kind}_map").decode().split()
+    ranges = sorted((int(first), int(first) + int(count)) for first, count in zip(words[::3], words[2::3], strict=True))
+    for first, count in wanted:
+        if not _covered(first, first + count, ranges):
+            here = ", ".join(f"{start} to {stop - 1}" for start, stop in ranges)
+            raise Error(f"the {kind}s {first} to {first + count - 1} are not all in this user namespace: it has {here}")
 
 
 def _ranges(file: str, owners: tuple[str, str]) -> list[tuple[int, int]]:
