@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests import inside
-from tests.attacks.attackers import give_user_namespace, ran, refused, untouched
+from tests.attacks.attackers import give_user_namespace, ran, refused, some, untouched
 from tests.attacks.table import attack
 from tests.ground import leftovers
 from tests.ground.bundle import Bundle
@@ -109,13 +109,13 @@ def test_relative_cgroup_path_does_not_climb(tmp_path: Path, minirunc: Runtime, 
         made = bundle("cat /proc/self/cgroup")
         made.without_namespace("cgroup")
         top = directory.name
-        for path in ("x", "../x", "../../../../x", "./..//../x", "y/../../../x", "y/../x/."):
+        for path in some(["../../../../x", "x", "y/../x/.", "../x", "./..//../x", "y/../../../x"]):
             made.linux["cgroupsPath"] = path
             assert f"0::/{top}/x" in ran(minirunc.run(made)).splitlines(), path
-        for path in ("..", "y/..", "../..", "."):
+        for path in some(["../..", "..", "y/..", "."], 1):
             made.linux["cgroupsPath"] = path
             refused(minirunc.run(made), "is the cgroup the runtime's own is in")
-        for path in ("/..", "/", "//", "/x/..", "/../../.."):
+        for path in some(["/../..", "/", "/..", "//", "/x/.."], 1):
             made.linux["cgroupsPath"] = path
             refused(minirunc.run(made), "is the root of the cgroup hierarchy")
         assert sorted(entry.name for entry in directory.iterdir() if entry.is_dir()) == ["own"]
@@ -128,7 +128,7 @@ def test_exec_does_not_leave_the_cgroup(tmp_path: Path, minirunc: Runtime, bundl
         id = minirunc.start(bundle("exec sleep 1000"))
         (minirunc.cgroup(id) / "below").mkdir()
         assert "0::/below" in minirunc.ok("exec", "--cgroup", "below/../below", id, "cat", "/proc/self/cgroup")
-        for path in ("..", "../..", "below/../..", "../" + id, "/..", "/../../", "below/../../x"):
+        for path in some(["below/../../x", "..", "../..", "below/../..", f"../{id}", "/..", "/../../"], 2):
             assert minirunc("exec", "--cgroup", path, id, "true").status == 255, path
 
 

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.attacks.attackers import give_user_namespace, links_to, ran, refused, untouched, without
+from tests.attacks.attackers import give_user_namespace, links_to, ran, refused, some, untouched, without
 from tests.attacks.table import attack
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Runtime
@@ -24,11 +24,25 @@ def test_device_paths(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., B
         made.linux["devices"] = [NULL | {"path": path, "uid": 7} for path in paths]
         assert ran(minirunc.run(made)).splitlines() == ["/etc/x 1:3 7", "/x 1:3 7", "/new/a/b 1:3 7"]
         assert stat.S_ISCHR((made.rootfs / str(host)[1:] / "null").lstat().st_mode)
-        for path in (
-            *("/", "/.", "/..", "/dev", "/dev/", "/dev/.", "/dev/..", "/dev/pts/..", "/dev/pts", "/dev/shm/"),
-            *("/proc/x", "/proc/self/x", "/proc/version", "/sys/x", "/etc/passwd", "/etc/passwd/x", "/dev/ptmx/x"),
+        bad = (
+            *(
+                "/",
+                "/dev/..",
+                "/proc/x",
+                "/etc/passwd",
+                "/.",
+                "/..",
+                "/dev",
+                "/dev/",
+                "/dev/.",
+                "/dev/pts/..",
+                "/dev/pts",
+                "/dev/shm/",
+            ),
+            *("/proc/self/x", "/proc/version", "/sys/x", "/etc/passwd/x", "/dev/ptmx/x"),
             *(f"/dev/{'n' * 256}", "/dev/a\0b", "/d" * 3000, "/dev/null/x"),
-        ):
+        )
+        for path in some(bad, 4):
             made = bundle()
             (made.rootfs / "etc/passwd").write_text("image\n")
             (made.rootfs / "etc/passwd").chmod(0o644)
@@ -42,7 +56,7 @@ def test_device_paths(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., B
 def test_nodes_of_the_image(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """Where /dev is the image's: a node, a link or a fifo of another kind in a device's place is not taken for it."""
     with untouched(tmp_path) as host:
-        for way in ("zero", "block", "link", "dangling", "fifo", "file", "directory"):
+        for way in some(["zero", "link", "file", "block", "dangling", "fifo", "directory"]):
             made = without(bundle(), "/dev")
             stands = made.rootfs / "dev/sda"
             if way in ("zero", "block"):
@@ -68,11 +82,11 @@ def test_what_is_bound_in_a_user_namespace(tmp_path: Path, minirunc: Runtime, bu
         script = f'mount --bind {host} /mnt && exec "$@"'  # where anybody may look
         minirunc.prefix = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
         for path in ("/mnt/file", "/mnt/zero", "/mnt/fifo", "/mnt/directory", "/mnt/missing", "/dev/zero/"):
-            for before in ("", "/dev/..", "/dev/pts/../.."):
+            for before in some(["/dev/pts/../..", "", "/dev/.."], 1):
                 made = give_user_namespace_to(bundle("cat /mnt/file"))
                 made.linux["devices"] = [NULL | {"path": f"{before}{path}"}]
                 refused(minirunc.run(made), "is not the device c 1:3", "no such file", "not a directory")
-        for text in (*links_to(host / "file").values(), "/proc/self/attr/exec"):
+        for text in some([*links_to(host / "file").values(), "/proc/self/attr/exec"], 1):
             made = give_user_namespace_to(without(bundle(), "/dev"))
             (made.rootfs / "dev/null").symlink_to(text)
             os.chown(made.rootfs / "dev/null", 100000, 100000, follow_symlinks=False)

@@ -4,22 +4,22 @@ import ctypes
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests import inside
-from tests.attacks.attackers import give_user_namespace, links_to, opened, ran, refused, untouched, without
+from tests.attacks.attackers import give_user_namespace, links_to, opened, ran, refused, some, untouched, without
 from tests.attacks.table import attack
 from tests.ground.bundle import Bundle
-from tests.ground.runtime import IN_UML, Runtime
+from tests.ground.runtime import Runtime
 
 IN_ROOT = "found below the root (openat2 RESOLVE_IN_ROOT), used by fd"
 UNREAD = 9  # syslog(2) SYSLOG_ACTION_SIZE_UNREAD
 
 
-def texts(target: Path) -> list[str]:
-    """Those of links to it: all of them, or the most roundabout one where runs are slow."""
-    return [links_to(target)["both"]] if IN_UML else [*links_to(target).values()]
+def texts(target: Path) -> Sequence[str]:
+    """Those of links to it, the most roundabout first."""
+    return some([*links_to(target).values()][::-1], 1)
 
 
 @attack("CVE-2019-18837, CVE-2021-30465 (static)", "links in the image", IN_ROOT)
@@ -74,7 +74,7 @@ def test_dev_that_is_a_link(tmp_path: Path, minirunc: Runtime, bundle: Callable[
             if user_namespace:
                 give_user_namespace(made)
             (made.rootfs / "dev").rmdir()
-            for text in (*texts(host / "directory"), str(host / "missing"), f"../..{host}/missing/below"):
+            for text in (*texts(host / "directory"), f"../..{host}/missing/below"):
                 (made.rootfs / "dev").symlink_to(text)
                 if mounted:
                     assert ran(minirunc.run(made)).startswith(f"{host}/")
@@ -96,7 +96,7 @@ def test_links_in_the_images_dev(tmp_path: Path, minirunc: Runtime, bundle: Call
                 (made.rootfs / "dev" / name).symlink_to(str(host / "file"))
             mounts = inside.mounts(ran(minirunc.run(made)))
             assert {f"{host}/directory/{name}" for name in ("pts", "shm", "mqueue")} <= set(mounts)
-        for name in ("file", "zero", "missing"):
+        for name in some(["file", "zero", "missing"], 1):
             made = without(bundle(), "/dev")
             (made.rootfs / "dev/null").symlink_to(host / name)
             refused(minirunc.run(made), "/dev/null in the container is not the device c 1:3")
@@ -136,13 +136,13 @@ def test_root_that_is_a_link(tmp_path: Path, minirunc: Runtime, bundle: Callable
     with untouched(tmp_path) as host:
         for name in (".", "missing"):
             (made.path / "link").symlink_to(links_to(host / name)["climbing"])
-            for path in ("link/", f"{made.path}/link", "link/../link", "link/directory"):
+            for path in some(["link/", f"{made.path}/link", "link/../link", "link/directory"], 2):
                 made.config["root"]["path"] = path
                 refused(minirunc.run(made), "invalid rootfs")
             (made.path / "link").unlink()
     (made.rootfs / "mark").write_text("here\n")
     made.args("cat /mark")
-    for path in ("rootfs", "./rootfs/../rootfs/", "rootfs/", str(made.rootfs)):
+    for path in some(["./rootfs/../rootfs/", str(made.rootfs), "rootfs", "rootfs/"], 2):
         made.config["root"]["path"] = path
         made.write()
         assert minirunc("run", "--bundle", tmp_path / "bundle-link", minirunc.id()) == (0, "here\n", "")
@@ -170,7 +170,7 @@ def test_passwd_that_is_no_file(tmp_path: Path, minirunc: Runtime, bundle: Calla
         ordinary.write_text("nobody:x:1:1::/nobody:/bin/sh\n" * 1000 + "root:x:0:0::/home/of/root:/bin/sh\n")
         names = ("fifo", "zero", "terminal", "directory", "socket", "ordinary")
         home = {"ordinary": "/home/of/root"}
-        for name in (*names, "proc/kmsg", "proc/1/fd/0", "missing"):
+        for name in some(["fifo", "ordinary", "proc/kmsg", *names, "proc/1/fd/0", "missing"]):
             passwd.symlink_to(f"/{name}")
             unread = ctypes.CDLL(None).klogctl(UNREAD, None, 0)
             with opened(*(made.rootfs / name for name in names)) as found:
@@ -199,7 +199,7 @@ def test_passwd_that_leads_to_the_host(tmp_path: Path, minirunc: Runtime, bundle
     passwd.unlink(missing_ok=True)
     with untouched(tmp_path) as host:
         (host / "passwd").write_text("root:x:0:0::/hosts:/bin/sh\n")
-        for text in links_to(host / "passwd").values():
+        for text in texts(host / "passwd"):
             passwd.symlink_to(text.removesuffix("/."))
             with opened(host / "passwd") as found:
                 assert ran(minirunc.run(made)) == "/\n"
@@ -225,7 +225,7 @@ def test_working_directory_that_leads_out(tmp_path: Path, minirunc: Runtime, bun
             assert minirunc.ok("exec", "--cwd", path, id, "pwd") == f"{host}/directory\n"
         assert minirunc.ok("exec", "--cwd", "/..", id, "pwd") == "/\n"
         assert minirunc("exec", "--cwd", str(host / "empty"), id, "pwd").status == 255
-        for number in range(3, 20):  # CVE-2024-21626
+        for number in some(range(3, 20)):  # CVE-2024-21626
             assert minirunc("exec", "--cwd", f"/proc/self/fd/{number}", id, "ls").out in ("", listing(made))
 
 
@@ -247,11 +247,11 @@ def test_destinations_of_all_shapes(tmp_path: Path, minirunc: Runtime, bundle: C
         assert result.status == 0, result.err
         mounts = inside.mounts(result.out)
         assert {f"{host}/empty", "/a"} <= set(mounts)
-        for path in ("/", "", "/.", "/..", "//", "/x/..", "/../..", "/x/y/../../../"):
+        for path in some(["/../..", "", "/", "/.", "/..", "//", "/x/..", "/x/y/../../../"], 2):
             made = bundle()
             made.mount(path, "tmpfs", "tmpfs")
             refused(minirunc.run(made), "is on the top of rootfs", "must not be empty")
-        for path in ("/d" * 2050, "/" + "n" * 256, "/etc/passwd/x"):
+        for path in some(["/d" * 2050, "/" + "n" * 256, "/etc/passwd/x"], 1):
             made = bundle()
             made.mount(path, "tmpfs", "tmpfs")
             refused(minirunc.run(made), "too long", "not a directory")
@@ -296,7 +296,7 @@ def test_relative_sources(tmp_path: Path, minirunc: Runtime, bundle: Callable[..
 
 @attack("tmpcopyup of an image's traps", "links in the image", "copied by fd: no link followed, no device opened")
 def test_copy_up_of_traps(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
-    """Links, devices, fifos, set-id files and hard links are copied as what they are; what is too deep is refused."""
+    """Links, devices, fifos, set-id files and hard links are copied as what they are, however deep it goes."""
     made = bundle(
         "cd /c; stat -c '%n %F %a %h' fifo zero setuid one two; readlink absolute; cat inside/x; ls directory"
     )
@@ -329,7 +329,7 @@ def test_copy_up_of_traps(tmp_path: Path, minirunc: Runtime, bundle: Callable[..
                 os.chdir("d")
         finally:
             os.chdir(here)
-        refused(minirunc.run(made), "too deep", "too many open files")
+        assert ran(minirunc.run(made)) == out
         subprocess.run(["rm", "-r", top], check=True)
 
 

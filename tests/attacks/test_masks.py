@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import inside
-from tests.attacks.attackers import give_user_namespace, links_to, ran, refused, untouched, without
+from tests.attacks.attackers import give_user_namespace, links_to, ran, refused, some, untouched, without
 from tests.attacks.table import attack
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Runtime
@@ -34,7 +34,7 @@ def test_null_device_of_the_image_is_not_what_masks(
 ) -> None:
     """/dev/null in the image is a link, another device, a file, a directory or a fifo; /dev is the image's or bound."""
     with untouched(tmp_path) as host:
-        for way in (*links_to(host), "zero", "file", "directory", "fifo", "bound", "bound directory"):
+        for way in some(["absolute", "bound", "zero", *links_to(host), "file", "directory", "fifo", "bound directory"]):
             made = masking(without(bundle(HIDDEN), "/dev"))
             volume = made.path / "volume"
             null = (volume if way.startswith("bound") else made.rootfs / "dev") / "null"
@@ -72,7 +72,7 @@ def test_host_without_a_null_device(tmp_path: Path, minirunc: Runtime, bundle: C
 def test_masked_paths_behind_links(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """A masked path that an image made a link is covered where it leads inside; on the host nothing is."""
     with untouched(tmp_path) as host:
-        for way, text in links_to(host).items():
+        for way, text in some([*links_to(host).items()], 1):
             made = bundle("cat /proc/self/mountinfo")
             shadow = made.rootfs / str(host)[1:]
             (shadow / "directory").mkdir(parents=True)
@@ -102,7 +102,7 @@ def test_masked_paths_with_dots(tmp_path: Path, minirunc: Runtime, bundle: Calla
             (made.rootfs / "magic").symlink_to(f"/proc/self/root{host}")
             made.linux[field] = ["/magic/directory"]
             refused(minirunc.run(made), "too many levels of symbolic links")
-            for path in ("/", "/..", "", "/./", "..."):
+            for path in some(["/..", "", "/", "/./", "..."], 1):
                 made.linux[field] = [path]
                 refused(minirunc.run(made), "is the root itself")
 
@@ -112,7 +112,7 @@ def test_masked_path_that_is_the_root(tmp_path: Path, minirunc: Runtime, bundle:
     """A masked or read-only path that the image leads to the root itself: what runs is in the root of its own still."""
     with untouched(tmp_path) as host:
         for field in ("maskedPaths", "readonlyPaths"):
-            for text in ("/", "..", "../../..", "/usr/.."):
+            for text in some(["../../..", "/", "..", "/usr/.."], 1):
                 made = bundle("ls -d /bin /proc/self; ls -d /*/*/host")
                 (made.rootfs / "link").symlink_to(text)
                 made.linux[field] = ["/link"]
