@@ -21,8 +21,8 @@ from minirunc.config import Config, load, load_process, warnings
 from minirunc.config.linux import resources, sysctl
 from minirunc.config.linux.resources import devices
 from minirunc.config.mounts.options import parse_options
+from minirunc.config.mounts.target import Job
 from minirunc.config.mounts.target import check as check_target
-from minirunc.config.mounts.target import clean
 from minirunc.config.process import Process, env, exec_cpu_affinity
 from minirunc.container import enter, handover
 from minirunc.container.store import State, check_id
@@ -109,11 +109,11 @@ def _asked(config: Config) -> None:
     """All that is computed from a checked config before and while the kernel is asked."""
     assert all(isinstance(line, str) for line in warnings(config))
     for mount in config.mounts:
-        options = parse_options(mount.options)
-        assert not {option for option in options.data if "\0" in option}
+        assert not {option for option in parse_options(mount.options).data if "\0" in option}
         with contextlib.suppress(Error):
-            assert plain_path(clean(mount.destination))
-            check_target(mount.type, mount)
+            job = Job(mount)
+            assert plain_path(job.in_root)
+            check_target(job)
     for where, file, value in resources.limits(config.linux.resources, lambda _: True):
         assert where.startswith("linux.resources.")
         assert "/" not in file, file

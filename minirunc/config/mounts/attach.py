@@ -6,11 +6,11 @@ elsewhere (CVE-2019-16884, CVE-2019-19921, CVE-2021-30465). Sources: mount_setat
 
 from posix import close
 
-from minirunc.base.errors import Error, SecurityError, SyscallError
+from minirunc.base.errors import Error, SyscallError
 from minirunc.config.mounts import Mount, target
 from minirunc.config.mounts.options import Options, parse_options
-from minirunc.config.mounts.target import Place
-from minirunc.kernel import inroot, procfs
+from minirunc.config.mounts.target import Job, Place
+from minirunc.kernel import procfs
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -49,7 +49,6 @@ from minirunc.kernel.constants import (
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
-    STATX_ATTR_MOUNT_ROOT,
     STATX_BASIC_STATS,
 )
 from minirunc.kernel.hand import Batch
@@ -100,17 +99,15 @@ def _apply(mounts: list[Mount], place: Place) -> None:
 
 
 def _one(mount: Mount, place: Place) -> None:
-    options = parse_options(mount.options)
-    if mount.uid_mappings:
-        options.idmap = options.idmap or "idmap"
-    if options.remount:
-        _remount(mount, options, place)
-    elif options.bind:
-        _bind(mount, options, place)
-    elif mount.type in ("proc", "sysfs", "cgroup", "cgroup2"):
-        _of_a_namespace(mount, options, place)
+    job = Job(mount)
+    if job.options.remount:
+        _remount(job, place)
+    elif job.options.bind:
+        _bind(job, place)
+    elif job.fs_type in ("proc", "sysfs", "cgroup2"):
+        _of_a_namespace(job, place)
     else:
-        _new(mount.type, mount, options, place)
+        _new(job, place)
 
 
 def is_bound(mounts: list[Mount], destination: str) -> bool:
@@ -130,16 +127,16 @@ def _move(tree: Fd, target: Fd, do: Batch) -> Fd:
     return do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 
 
-def _attach(tree: Fd, onto: target.Target | None, mount: Mount, options: Options, place: Place) -> None:
+def _attach(tree: Fd, onto: target.Target | None, job: Job, place: Place) -> None:
     """Attach, if it is not yet, then what can only be said of an attached mount."""
     landing: target.Landing | None = None
     with place.hand.batch() as do:
         _close_used(place, do)
         if onto:
             _move(tree, onto.fd, do)
-            landing = target.Landing(tree, mount, place, do)
+            landing = target.Landing(tree, job, place, do)
             do.close(onto.fd)
-        _settle(tree, options, do)
+        _settle(tree, job.options, do)
     if landing:
         landing.verify(place)
 
@@ -171,29 +168,29 @@ def attributes(flags: int) -> int:
     return bits
 
 
-def _bind(mount: Mount, options: Options, place: Place) -> None:
-    source = mount.source if mount.source.startswith("/") else f"{place.bundle}/{mount.source}"
+def _bind(job: Job, place: Place) -> None:
+    source, options = job.mount.source, job.options
+    if not source.startswith("/"):
+        source = f"{place.bundle}/{source}"
     if place.userns and options.recursive and options.flags & MS_RDONLY and source.rstrip("/") == "/sys":
         options.rec_set |= MOUNT_ATTR_RDONLY  # its cgroups, too: some are the user's own (CVE-2023-25809)
     tree, mode = _source_tree(source, options, place)
-    onto_proc = target.clean(mount.destination) == "/proc"
-    onto = target.bound(mount, place, mode, procfs=onto_proc and _is_procfs(tree, place))
-    if options.idmap:
-        _map_ids(tree, mount, options, place)
+    onto_proc = job.in_root == "/proc"
+    onto = target.bound(job, place, mode, procfs=onto_proc and _is_procfs(tree, place))
+    _map_ids(tree, job, place)
     if options.flags & ~(MS_BIND | MS_REC) or options.cleared:
         _set_flags(tree, options, place)
-    _attach(tree, onto, mount, options, place)
-    if onto_proc:
-        place.mounted("/proc", tree)  # a procfs, or it had been refused
-    else:
-        place.mounted(target.clean(mount.destination))
+    _attach(tree, onto, job, place)
+    place.mounted(job.in_root, tree if onto_proc else -1)  # what is on /proc is a procfs, or it had been refused
+    if not onto_proc:
         place.used.append(tree)
 
 
-def _map_ids(tree: int, mount: Mount, options: Options, place: Place) -> None:
-    from minirunc.config.mounts import idmap
+def _map_ids(tree: int, job: Job, place: Place) -> None:
+    if job.options.idmap:
+        from minirunc.config.mounts import idmap
 
-    idmap.apply(tree, mount, options, place)
+        idmap.apply(tree, job, place)
 
 
 def _set_flags(tree: int, options: Options, place: Place) -> None:
@@ -243,58 +240,59 @@ def _is_procfs(fd: int, place: Place) -> bool:
     return int.from_bytes(fs.data[:8], "little") == PROC_SUPER_MAGIC
 
 
-def _new(fs_type: str, mount: Mount, options: Options, place: Place) -> None:
-    data = list(options.data)
-    target.check(fs_type, mount)
-    late = bool(fs_type == "tmpfs" and options.flags & MS_RDONLY)
-    flags = options.flags & ~MS_RDONLY if late else options.flags
-    words = ",".join(data).split(",")
-    long = any(len(word) > _LONGEST for word in words)
-    as_it_was = fs_type == "tmpfs" and not any(word.startswith("mode=") for word in words)
+def _new(job: Job, place: Place) -> None:
+    """A new file system, its target looked at before where it depends on that."""
+    options = job.options
+    target.check(job)
+    long = any(len(word) > _LONGEST for word in options.data)
+    as_it_was = job.fs_type == "tmpfs" and not any(word.startswith("mode=") for word in options.data)
     onto: target.Target | None = None
     if long or as_it_was or options.tmpcopyup or options.idmap:
-        onto = target.directory(fs_type, mount, place)
+        onto = target.directory(job, place)
         if as_it_was and not onto.made:
-            data.insert(0, f"mode={onto.mode & 0o7777:04o}")
+            options.data.insert(0, f"mode={onto.mode & 0o7777:04o}")
         if options.tmpcopyup and not onto.made:
-            data.insert(0, f"uid={onto.uid},gid={onto.gid}")
+            options.data[:0] = [f"uid={onto.uid}", f"gid={onto.gid}"]
         if long:
-            if options.idmap:
-                raise Error(f"an option of more than {_LONGEST} bytes does not go with an id mapping")
-            if place.label:
-                data.append(f'context="{place.label}"')
-            _mount_by_path(fs_type, mount, options, ",".join(data), onto, place)
+            _by_path(job, onto, place)
             return
-    tree, attached = _make_and_attach(fs_type, mount, flags, data, place, onto)
+    if job.fs_type == "tmpfs" and options.flags & MS_RDONLY:
+        options.flags &= ~MS_RDONLY
+        job.late = True
+    tree, attached = _make_and_attach(job, place, onto)
     if not attached or options.rec_set or options.rec_clear or options.propagation:
         if options.tmpcopyup and onto:
             from minirunc.config.mounts.tmpcopyup import copy_up
 
             copy_up(place.hand, onto.fd, tree)
-        if options.idmap:
-            _map_ids(tree, mount, options, place)
-        _attach(tree, None if attached else onto or target.directory(fs_type, mount, place), mount, options, place)
-    if place.label and fs_type == "mqueue":
+        _map_ids(tree, job, place)
+        _attach(tree, None if attached else onto or target.directory(job, place), job, place)
+    if place.label and job.fs_type == "mqueue":
         from minirunc.kernel import lsm
 
         lsm.label(place.hand, tree, place.label)
-    _note(tree, fs_type, mount, options, late, place)
+    _note(tree, job, place)
 
 
-def _note(tree: int, fs_type: str, mount: Mount, options: Options, late: bool, place: Place) -> None:
+def _by_path(job: Job, onto: target.Target, place: Place) -> None:
+    from minirunc.config.mounts import by_path
+
+    tree = by_path.new(job, onto, place)
+    _attach(tree, None, job, place)
+    place.used.append(tree)
+
+
+def _note(tree: int, job: Job, place: Place) -> None:
     """Keep the fd of a mount that only we can have filled, to find what is below it by."""
-    destination = target.clean(mount.destination)
-    own = destination in _KEPT and fs_type in _OWN and not options.tmpcopyup
-    place.mounted(destination, tree if own else -1)
-    if late:
+    own = job.in_root in _KEPT and job.fs_type in _OWN and not job.options.tmpcopyup
+    place.mounted(job.in_root, tree if own else -1)
+    if job.late:
         place.late.append(tree)
     elif not own:
         place.used.append(tree)
 
 
-def _make_and_attach(
-    fs_type: str, mount: Mount, flags: int, data: list[str], place: Place, onto: target.Target | None
-) -> tuple[int, bool]:
+def _make_and_attach(job: Job, place: Place, onto: target.Target | None) -> tuple[int, bool]:
     """A new mount; and, without `onto` given, in the same batch its attaching, where the target's parent is there.
 
     Returns its fd and whether it is attached.
@@ -306,41 +304,40 @@ def _make_and_attach(
     try:
         with place.hand.batch() as do:
             _close_used(place, do)
-            fs = do.fsopen(fs_type, FSOPEN_CLOEXEC)
-            if place.label and fs_type not in _UNLABELLED:
-                do.fsconfig(fs, FSCONFIG_SET_STRING, "context", place.label)
-            _configure(fs, fs_type, mount.source, flags, data, do)
-            tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(flags))
+            fs = do.fsopen(job.fs_type, FSOPEN_CLOEXEC)
+            _configure(fs, job, place.label, do)
+            tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(job.options.flags))
             do.close(fs)
             if onto is None:
-                found = target.usual(fs_type, mount, place, do)
+                found = target.usual(job, place, do)
                 look = target.Look(found, place, do)
                 moved = do.tolerate(_move(tree, found, do))
-                landing = target.Landing(tree, mount, place, do)
+                landing = target.Landing(tree, job, place, do)
                 do.tolerate(do.close(found))
     except SyscallError as error:
         if error.call.startswith("fs"):
             error.message += _kernel_says(int(fs), place)
         raise
     if look and landing and int(moved) >= 0:
-        look.refuse(mount, procfs=fs_type == "proc")
+        look.refuse(job, procfs=job.fs_type == "proc")
         landing.verify(place)
     return int(tree), int(moved) >= 0
 
 
-def _configure(fs: Fd, fs_type: str, source: str, flags: int, data: list[str], do: Batch) -> None:
-    if source:
-        do.fsconfig(fs, FSCONFIG_SET_STRING, "source", source)
+def _configure(fs: Fd, job: Job, label: str, do: Batch) -> None:
+    if label and job.fs_type not in _UNLABELLED:
+        do.fsconfig(fs, FSCONFIG_SET_STRING, "context", label)
+    if job.mount.source:
+        do.fsconfig(fs, FSCONFIG_SET_STRING, "source", job.mount.source)
     for flag, name in _SUPERBLOCK:
-        if flags & flag and fs_type not in _SHARED_SUPERBLOCK:
+        if job.options.flags & flag and job.fs_type not in _SHARED_SUPERBLOCK:
             do.fsconfig(fs, FSCONFIG_SET_FLAG, name, None)
-    for word in data:
-        for item in word.split(","):
-            key, equals, value = item.partition("=")
-            if equals:
-                do.fsconfig(fs, FSCONFIG_SET_STRING, key, value)
-            elif key:
-                do.fsconfig(fs, FSCONFIG_SET_FLAG, key, None)
+    for word in job.options.data:
+        key, equals, value = word.partition("=")
+        if equals:
+            do.fsconfig(fs, FSCONFIG_SET_STRING, key, value)
+        elif key:
+            do.fsconfig(fs, FSCONFIG_SET_FLAG, key, None)
     do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
 
 
@@ -354,41 +351,21 @@ def _kernel_says(fs: int, place: Place) -> str:
     return f": {room.text().decode(errors='replace')[2:].rstrip()}" if int(length) > 2 else ""
 
 
-def _mount_by_path(fs_type: str, mount: Mount, options: Options, data: str, onto: target.Target, place: Place) -> None:
-    """mount(2) takes longer values; its target is still the fd, by the host's /proc that is in place until pivot."""
-    stat = Out(256)
-    with place.hand.batch() as do:
-        do.mount(mount.source, f"/proc/self/fd/{onto.fd}", fs_type, options.flags, data)
-        do.close(onto.fd)
-    place.mounted(target.clean(mount.destination))
-    tree = inroot.open_path(place.hand, *place.tree.at(target.clean(mount.destination)))
-    with place.hand.batch() as do:
-        do.statx(tree, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat)
-    if not int.from_bytes(stat.data[8:16], "little") & STATX_ATTR_MOUNT_ROOT:
-        raise SecurityError(f"{mount.destination} was replaced while it was mounted")
-    with place.hand.batch() as do:
-        _settle(tree, options, do)
-        do.close(tree)
+def _remount(job: Job, place: Place) -> None:
+    from minirunc.config.mounts import by_path
+
+    by_path.remount(job, target.existing(job, place), place)
 
 
-def _remount(mount: Mount, options: Options, place: Place) -> None:
-    onto = target.existing(mount, place)
-    with place.hand.batch() as do:
-        data = ",".join(options.data)
-        do.mount(mount.source, f"/proc/self/fd/{onto.fd}", mount.type or None, options.flags, data or None)
-        do.close(onto.fd)
-
-
-def _of_a_namespace(mount: Mount, options: Options, place: Place) -> None:
+def _of_a_namespace(job: Job, place: Place) -> None:
     """proc, sysfs, cgroup2: the kernel denies a new one in a user namespace that does not own what it shows."""
-    fs_type = "cgroup2" if mount.type == "cgroup" else mount.type
-    if fs_type == "cgroup2" and not place.cgroup:
-        options.flags |= MS_RDONLY  # the cgroup it shows is not the container's own (CVE-2023-25809)
+    if job.fs_type == "cgroup2" and not place.cgroup:
+        job.options.flags |= MS_RDONLY  # the cgroup it shows is not the container's own (CVE-2023-25809)
     try:
-        _new(fs_type, mount, options, place)
+        _new(job, place)
     except SyscallError as error:
-        if options.idmap:
+        if job.options.idmap:
             raise  # nothing else would be what was asked for
         from minirunc.config.mounts import fallback  # what most containers do not need
 
-        _one(fallback.instead_of(fs_type, mount, place, error), place)
+        _one(fallback.instead_of(job, place, error), place)

@@ -2,7 +2,7 @@
 
 from minirunc.base.errors import SyscallError
 from minirunc.config.mounts import Mount
-from minirunc.config.mounts.target import Place
+from minirunc.config.mounts.target import Job, Place
 
 EPERM, EBUSY = 1, 16
 _NO_PROC = (
@@ -12,7 +12,7 @@ _NO_PROC = (
 )
 
 
-def instead_of(fs_type: str, mount: Mount, place: Place, error: SyscallError) -> Mount:
+def instead_of(job: Job, place: Place, error: SyscallError) -> Mount:
     """The mount to try instead; raises `error`, with what to do about it, where there is none.
 
     A sysfs that is not the container's own is bound, and read-only throughout, with all that is mounted in it.
@@ -22,10 +22,11 @@ def instead_of(fs_type: str, mount: Mount, place: Place, error: SyscallError) ->
         raise error
     if error.call not in ("fsconfig", "fsmount"):  # what the others say is not of the file system
         raise error
-    if fs_type == "proc":
+    mount = job.mount
+    if job.fs_type == "proc":
         error.message += _NO_PROC
         raise error
-    if fs_type == "sysfs":
+    if job.fs_type == "sysfs":
         return _other(mount, "bind", "/sys", ["rbind", *mount.options, "ro", "rro"])
     if place.cgroup:
         return _other(mount, "bind", place.cgroup, ["bind", *mount.options])

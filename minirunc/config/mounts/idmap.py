@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minirunc.config import Config
     from minirunc.config.mounts import Mount
     from minirunc.config.mounts.options import Options
-    from minirunc.config.mounts.target import Place
+    from minirunc.config.mounts.target import Job, Place
 
 EPERM, EINVAL = 1, 22
 _BOTH = "id-mapped mounts must have both uid and gid mappings specified"
@@ -55,31 +55,32 @@ def check(config: "Config", mount: "Mount", options: "Options", where: str) -> N
         raise ConfigError(f"{where}.options", _BOTH)
 
 
-def apply(tree: int, mount: "Mount", options: "Options", place: "Place") -> None:
+def apply(tree: int, job: "Job", place: "Place") -> None:
     """Map the ids of the hand's mount `tree`, which is not attached; with ridmap, of those below it, too."""
-    namespace = _namespace(mount, options, place)
+    namespace = _namespace(job, place)
     ours = place.hand.receive_fd(tree)
     try:
-        recursive = AT_RECURSIVE if options.idmap.startswith("ridmap") else 0
+        recursive = AT_RECURSIVE if job.options.idmap.startswith("ridmap") else 0
         local().mount_setattr(ours, "", AT_EMPTY_PATH | recursive, Words(MOUNT_ATTR_IDMAP, 0, 0, namespace))
     except SyscallError as error:
         if error.errno == EINVAL:
-            error.message += f": {_file_system(mount, options)} cannot be id-mapped on this kernel"
+            error.message += f": {_file_system(job)} cannot be id-mapped on this kernel"
         elif error.errno == EPERM:
-            error.message += f": {_file_system(mount, options)} is not ours to map, or its mount is id-mapped already"
+            error.message += f": {_file_system(job)} is not ours to map, or its mount is id-mapped already"
         raise
     finally:
         close(ours)
 
 
-def _file_system(mount: "Mount", options: "Options") -> str:
+def _file_system(job: "Job") -> str:
+    mount, options = job.mount, job.options
     which = f'the file system of "{mount.source}"' if options.bind else f'the file system "{mount.type}"'
     return f"{which}, or one mounted below it," if options.idmap.startswith("ridmap") and options.recursive else which
 
 
-def _namespace(mount: "Mount", options: "Options", place: "Place") -> int:
+def _namespace(job: "Job", place: "Place") -> int:
     """An fd of a user namespace with the mount's mappings; `place` keeps one of each kind and closes it."""
-    maps = _maps(mount, options, place)
+    maps = _maps(job, place)
     if maps not in place.user_namespaces:
         place.user_namespaces[maps] = _make(*maps)
     return place.user_namespaces[maps]
@@ -102,11 +103,11 @@ def _make(uid_map: str, gid_map: str) -> int:
         hand.kill()
 
 
-def _maps(mount: "Mount", options: "Options", place: "Place") -> tuple[str, str]:
+def _maps(job: "Job", place: "Place") -> tuple[str, str]:
     """The lines of uid_map and gid_map: ids of the file system, the host's ids they become, how many."""
-    explicit = _explicit(options.idmap, "options")
-    if not explicit and mount.uid_mappings:
-        return _text(mount.uid_mappings), _text(mount.gid_mappings)
+    explicit = _explicit(job.options.idmap, "options")
+    if job.mount.uid_mappings:
+        return _text(job.mount.uid_mappings), _text(job.mount.gid_mappings)
     # As its namespace has them, so that it makes no difference whether it is new or joined.
     container = {kind: procfs.read(f"{place.hand.pid}/{kind}_map") for kind in _KINDS}
     if explicit:

@@ -156,7 +156,7 @@ def parse_options(words: list[str]) -> Options:
         elif word.partition("=")[0] in ("idmap", "ridmap"):
             options.idmap = word
         elif word:
-            options.data.append(word)
+            options.data += word.split(",")
     options.bind = bool(options.flags & MS_BIND)
     options.recursive = bool(options.flags & MS_REC)
     options.remount = bool(options.flags & MS_REMOUNT)

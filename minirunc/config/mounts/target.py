@@ -8,6 +8,7 @@ from struct import unpack_from
 
 from minirunc.base.errors import Error, SecurityError, SyscallError
 from minirunc.config.mounts import Mount
+from minirunc.config.mounts.options import parse_options
 from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
@@ -59,6 +60,21 @@ class Place:
         self.used += [covered for covered in self.tree.mounted(destination, fd) if covered not in self.late]
 
 
+class Job:
+    """One mount on its way: what config.json says, its options resolved, where it is to go."""
+
+    __slots__ = ("fs_type", "in_root", "late", "mount", "options")
+
+    def __init__(self, mount: Mount) -> None:
+        self.mount = mount
+        self.options = parse_options(mount.options)
+        if mount.uid_mappings:
+            self.options.idmap = self.options.idmap or "idmap"
+        self.fs_type = "cgroup2" if mount.type == "cgroup" else mount.type
+        self.in_root = clean(mount.destination)
+        self.late = False  # it becomes read-only when everything is in place
+
+
 class Target:
     """A mount's target, opened; `stat` is its struct statx, `made` whether it was missing."""
 
@@ -81,18 +97,17 @@ class Look:
         do.statx(place.root, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, self.root)
         do.tolerate(do.fstatfs(fd, self.fs))
 
-    def refuse(self, mount: Mount, *, procfs: bool) -> None:
+    def refuse(self, job: Job, *, procfs: bool) -> None:
         """Raise Error for the root's own top, and in a procfs, where a mount could forge what others read there.
 
         `procfs`: what is mounted is one itself, so that it may cover one.
         """
         if _identity(self.stat) == _identity(self.root):
-            raise _on_top(mount.destination)
+            raise _on_top(job.mount.destination)
         if int.from_bytes(self.fs.data[:8], "little") != PROC_SUPER_MAGIC:
             return
-        in_root = clean(mount.destination)
-        if in_root not in _IN_PROC and (not procfs or in_root.startswith("/proc/")):
-            raise Error(f'"{mount.destination}" cannot be mounted because it is inside /proc')
+        if job.in_root not in _IN_PROC and (not procfs or job.in_root.startswith("/proc/")):
+            raise Error(f'"{job.mount.destination}" cannot be mounted because it is inside /proc')
 
 
 class Landing:
@@ -102,15 +117,15 @@ class Landing:
     move, and nothing is asked there.
     """
 
-    __slots__ = ("again", "destination", "stats")
+    __slots__ = ("again", "in_root", "stats")
 
-    def __init__(self, tree: Fd, mount: Mount, place: Place, do: Batch) -> None:
-        self.destination = clean(mount.destination)
+    def __init__(self, tree: Fd, job: Job, place: Place, do: Batch) -> None:
+        self.in_root = job.in_root
         self.again: Fd = -1
         self.stats = Out(256), Out(256)
-        root, _ = place.tree.at(self.destination)
+        root, _ = place.tree.at(self.in_root)
         if root == place.root:
-            self.again = do.tolerate(inroot.openat2(do, root, self.destination))
+            self.again = do.tolerate(inroot.openat2(do, root, self.in_root))
             do.statx(tree, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[0])
             do.tolerate(do.statx(self.again, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[1]))
             do.tolerate(do.close(self.again))
@@ -120,13 +135,13 @@ class Landing:
         if not self.stats[0].data:
             return
         if int(self.again) == -EAGAIN:
-            again = inroot.find(place.hand, place.root, self.destination)
+            again = inroot.find(place.hand, place.root, self.in_root)
             with place.hand.batch() as do:
                 do.tolerate(do.statx(again, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[1]))
                 do.tolerate(do.close(again))
         ours, found = (stat.data[144:152] for stat in self.stats)
         if ours != found:
-            raise SecurityError(f"{self.destination} was replaced while it was mounted")
+            raise SecurityError(f"{self.in_root} was replaced while it was mounted")
 
 
 def _identity(stat: Out) -> tuple[int, ...]:
@@ -151,44 +166,42 @@ def clean(destination: str) -> str:
     return "/" + "/".join(parts)
 
 
-def bound(mount: Mount, place: Place, mode: int, procfs: bool) -> Target:
+def bound(job: Job, place: Place, mode: int, procfs: bool) -> Target:
     """For a bind mount of a file of this st_mode; `procfs` if it is of one."""
-    in_root = clean(mount.destination)
-    if in_root == "/proc" and not procfs:
-        raise _not_proc(mount)
-    target = _open(mount, place, mode & KIND == DIRECTORY, procfs=procfs and in_root == "/proc")
+    if job.in_root == "/proc" and not procfs:
+        raise _not_proc(job.mount)
+    target = _open(job, place, mode & KIND == DIRECTORY, procfs=procfs and job.in_root == "/proc")
     if (target.mode & KIND == DIRECTORY) != (mode & KIND == DIRECTORY):
         raise Error(NOT_A_DIRECTORY)
     return target
 
 
-def existing(mount: Mount, place: Place) -> Target:
+def existing(job: Job, place: Place) -> Target:
     """For a remount of what stands there."""
-    return _open(mount, place, True, procfs=True)
+    return _open(job, place, True, procfs=True)
 
 
-def directory(fs_type: str, mount: Mount, place: Place) -> Target:
+def directory(job: Job, place: Place) -> Target:
     """For a new mount of a file system."""
-    check(fs_type, mount)
-    if fs_type in ("proc", "sysfs"):
-        return _ordinary_directory(fs_type, mount, place)
-    target = _open(mount, place, True)
+    if job.fs_type in ("proc", "sysfs"):
+        return _ordinary_directory(job, place)
+    target = _open(job, place, True)
     if target.mode & KIND != DIRECTORY:
         raise Error(NOT_A_DIRECTORY)
     return target
 
 
-def check(fs_type: str, mount: Mount) -> None:
+def check(job: Job) -> None:
     """What the destination's name tells: /proc is for a procfs."""
-    if fs_type != "proc" and clean(mount.destination) == "/proc":
-        raise _not_proc(mount)
+    if job.fs_type != "proc" and job.in_root == "/proc":
+        raise _not_proc(job.mount)
 
 
-def usual(fs_type: str, mount: Mount, place: Place, do: Batch) -> Fd:
+def usual(job: Job, place: Place, do: Batch) -> Fd:
     """As `directory`, in a batch, if the destination's parent is there; a negative result sends the caller that way."""
-    root, in_root = place.tree.at(clean(mount.destination))
+    root, in_root = place.tree.at(job.in_root)
     above, _, last = in_root.lstrip("/").rpartition("/")
-    if fs_type not in ("proc", "sysfs"):
+    if job.fs_type not in ("proc", "sysfs"):
         return inroot.usual_directory(do, root, above, last)
     if not above:
         do.tolerate(do.mkdirat(root, last, 0o755))
@@ -199,8 +212,8 @@ def _not_proc(mount: Mount) -> Error:
     return Error(f'"{mount.destination}" cannot be mounted because it is not of type proc')
 
 
-def _open(mount: Mount, place: Place, is_directory: bool, *, procfs: bool = False) -> Target:
-    root, in_root = place.tree.at(clean(mount.destination))
+def _open(job: Job, place: Place, is_directory: bool, *, procfs: bool = False) -> Target:
+    root, in_root = place.tree.at(job.in_root)
     with place.hand.batch() as do:
         fd = first = do.tolerate(inroot.openat2(do, root, in_root))
         look = Look(fd, place, do)
@@ -209,7 +222,7 @@ def _open(mount: Mount, place: Place, is_directory: bool, *, procfs: bool = Fals
         fd = make(place.hand, root, in_root)
         with place.hand.batch() as do:  # somebody else may have put something there meanwhile
             look = Look(fd, place, do)
-    look.refuse(mount, procfs=procfs)
+    look.refuse(job, procfs=procfs)
     return Target(int(fd), look.stat.data, made=int(first) == -ENOENT)
 
 
@@ -218,15 +231,15 @@ def _ordinary(root: int, in_root: str, do: Batch) -> Fd:
     return do.openat2(root, in_root.lstrip("/"), flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 
 
-def _ordinary_directory(fs_type: str, mount: Mount, place: Place) -> Target:
+def _ordinary_directory(job: Job, place: Place) -> Target:
     """The target of proc and sysfs: a directory reached by no link, or writes to it could land elsewhere."""
-    root, in_root = place.tree.at(clean(mount.destination))
+    root, in_root = place.tree.at(job.in_root)
     for made in (False, True):
         with place.hand.batch() as do:
             fd = do.tolerate(_ordinary(root, in_root, do))
             look = Look(fd, place, do)
         if int(fd) >= 0:
-            look.refuse(mount, procfs=fs_type == "proc")
+            look.refuse(job, procfs=job.fs_type == "proc")
             return Target(int(fd), look.stat.data, made=made)
         if made or int(fd) != -ENOENT:
             if int(fd) in (-EPERM, -ENOSYS):  # says nothing of the directory
@@ -236,4 +249,4 @@ def _ordinary_directory(fs_type: str, mount: Mount, place: Place) -> Target:
         made_fd = inroot.directory(place.hand, root, in_root)
         with place.hand.batch() as do:
             do.close(made_fd)
-    raise Error(f'filesystem "{fs_type}" must be mounted on ordinary directory')
+    raise Error(f'filesystem "{job.fs_type}" must be mounted on ordinary directory')
