@@ -1,6 +1,7 @@
 """kernel/cgroupfs.py: names below a cgroup, while others make and remove them."""
 
 import os
+import resource
 import secrets
 import subprocess
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minirunc.base.errors import Error
 from minirunc.kernel import cgroupfs
 from minirunc.kernel.constants import AT_FDCWD, CLONE_INTO_CGROUP, CLONE_PARENT, O_CLOEXEC, O_DIRECTORY, O_RDONLY
 from minirunc.kernel.hand import Hand
@@ -76,7 +78,7 @@ def test_host_without_v2_is_told_what_to_do() -> None:
     with hands.python(WHERE, prefix=prefix, stderr=subprocess.STDOUT) as process:
         said = process.stdout.read().splitlines()[-1]
     assert said == (
-        "minirunc.base.errors.Error: cgroup v2 is not mounted at /sys/fs/cgroup nor at /sys/fs/cgroup/unified:"
+        "minirunc.kernel.cgroupfs.NotMounted: cgroup v2 is not mounted at /sys/fs/cgroup nor at /sys/fs/cgroup/unified:"
         " mount it, or boot with it"
     )
 
@@ -171,6 +173,43 @@ def test_remove_takes_all_below(cgroup: Cgroup) -> None:
     assert cgroup.names() == ["other"]
     cgroupfs.remove(cgroup.fd, "one")
     cgroupfs.remove(cgroup.fd, "never")
+
+
+def nest(path: Path, levels: int) -> None:
+    """Make cgroups below each other, as a container may that has its own writable."""
+    here = os.open(path, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("c", dir_fd=here)
+        here, above = os.open("c", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+
+
+def test_cgroups_nested_without_end_are_walked_and_removed(hand: Hand, cgroup: Cgroup) -> None:
+    """They take neither our stack nor our files."""
+    (cgroup.path / "one").mkdir()
+    (cgroup.path / "one/beside").mkdir()
+    nest(cgroup.path / "one", 1100)
+    put(hand, cgroup.path / "one/c/c/c")
+    (cgroup.path / "one/c/c/beside").mkdir()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(hands.fds()) + 10, limit[1]))
+    try:
+        assert cgroupfs.processes(cgroup.fd) == [hand.pid]
+        with pytest.raises(OSError, match="busy"):
+            cgroupfs.remove(cgroup.fd, "one")
+        hand.kill()
+        cgroupfs.remove(cgroup.fd, "one")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert cgroup.names() == []
+
+
+def test_path_with_dots_is_refused() -> None:
+    """/proc/PID/cgroup of a process outside our cgroup namespace begins with them."""
+    for path in ("/sys/fs/cgroup/../x", "/sys/fs/cgroup/..", "/sys/fs/cgroup/a/../../../etc"):
+        with pytest.raises(Error, match="not below the root of the cgroup hierarchy"):
+            cgroupfs.open_directory(path)
 
 
 def test_remove_of_one_in_use_is_refused(hand: Hand, cgroup: Cgroup) -> None:

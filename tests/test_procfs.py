@@ -175,3 +175,42 @@ def test_where_no_new_procfs_is_allowed_a_forged_one_is_refused(hand: Hand, forg
         do.mount(forged, "/proc", None, MS_BIND | 0x4000)
     with pytest.raises(SecurityError, match="/proc in the container is not a procfs"):
         procfs.private(hand, root)
+
+
+# --- the host's /proc ---
+
+READER = """
+from minirunc.kernel import procfs
+for name in ("self/stat", "self/status"):
+    try:
+        print(name, len(procfs.read(name)) > 100)
+    except Exception as error:
+        print(error)
+"""
+OVER = "/proc/self/status is not a file of the procfs on /proc: something is mounted over it"
+FORGED = "what is mounted on /proc is not the procfs of this pid namespace"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("true", ["self/stat True", "self/status True"]),
+        ("mount --bind /etc/passwd /proc/$$/status", ["self/stat True", OVER]),
+        ("mount -t tmpfs forged /tmp && mkdir /tmp/self && cp /proc/self/stat* /tmp/self && mount --move /tmp /proc",
+         [FORGED, FORGED]),
+    ],
+    ids=["as it is", "a file mounted over", "another file system"],
+)  # fmt: skip
+def test_host_proc_is_looked_at_before_it_is_believed(script: str, said: list[str]) -> None:
+    """Start times, namespaces and id maps are read and written there."""
+    prefix = ("unshare", "-m", "sh", "-c", script + ' && exec "$@"', "sh")
+    with hands.python(READER, prefix=prefix) as process:
+        process.stdin.close()
+        assert process.stdout.read().splitlines() == said
+
+
+def test_proc_of_another_pid_namespace_is_refused() -> None:
+    """Its numbers name others."""
+    with hands.python(READER, prefix=("unshare", "--pid", "--fork")) as process:
+        process.stdin.close()
+        assert process.stdout.read().splitlines() == [FORGED, FORGED]

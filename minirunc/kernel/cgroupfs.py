@@ -7,6 +7,7 @@ from minirunc.base.errors import Error
 from minirunc.kernel import procfs
 
 ENOENT, EBUSY, ENODEV, ENOTEMPTY, EOPNOTSUPP = 2, 16, 19, 39, 95
+_GONE = (ENOENT, ENODEV)
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
@@ -45,7 +46,12 @@ def path_of(pid: int | str) -> str:
 
 
 def open_directory(path: str) -> int:
-    """An fd of the cgroup's directory; the path is below mount_point() and holds no link."""
+    """An fd of the cgroup's directory; the path is below mount_point(), where there are no links.
+
+    Raises Error for one with `..`: /proc names a process so that is not below the root of our cgroup namespace.
+    """
+    if "/../" in f"{path}/":
+        raise Error(f"cgroup {path} is not below the root of the cgroup hierarchy")
     return posix.open(path, _DIRECTORY)
 
 
@@ -107,43 +113,89 @@ def children(cgroup: int) -> list[str]:
 
 
 def processes(cgroup: int) -> list[int]:
-    """The pids in the cgroup and below, as this process's pid namespace counts them."""
+    """The pids in the cgroup and below, as this process's pid namespace counts them.
+
+    A container may nest cgroups without end: that takes neither stack nor files. None can be moved, so `..` is where
+    we came from.
+    """
+    here = posix.dup(cgroup)
     try:
-        pids = [int(pid) for pid in read(cgroup, "cgroup.procs").split()]
+        pids = _pids(here)
+        waiting = [children(here)]
+        while True:
+            while not waiting[-1]:
+                waiting.pop()
+                if not waiting:
+                    return pids
+                here = _go(here, "..")
+            try:
+                here = _go(here, waiting[-1].pop())
+            except OSError as error:
+                if error.errno not in _GONE:  # it was removed meanwhile
+                    raise
+                continue
+            waiting.append([])
+            try:
+                pids += _pids(here)
+                waiting[-1] = children(here)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+    finally:
+        posix.close(here)
+
+
+def _pids(cgroup: int) -> list[int]:
+    try:
+        return [int(pid) for pid in read(cgroup, "cgroup.procs").split()]
     except OSError as error:
         if error.errno != EOPNOTSUPP:  # threaded: the threads' processes are listed by the domain above
             raise
-        pids = []
-    for name in children(cgroup):
-        try:
-            below = child(cgroup, name)
-            try:
-                pids += processes(below)
-            finally:
-                posix.close(below)
-        except OSError as error:
-            if error.errno not in (ENOENT, ENODEV):  # it was removed meanwhile
-                raise
-    return pids
+        return []
+
+
+def _go(here: int, name: str) -> int:
+    """From a directory to another, relative to it; the first is closed."""
+    there = child(here, name)
+    posix.close(here)
+    return there
 
 
 def remove(parent: int, name: str) -> None:
     """Remove the cgroup `name` and all below it, deepest first; raises OSError EBUSY while processes are in it."""
+    here = posix.dup(parent)
+    try:
+        waiting = [[name]]
+        while True:
+            if not _removed(here, waiting[-1][-1]):
+                try:
+                    here = _go(here, waiting[-1][-1])
+                    waiting.append([])
+                    waiting[-1] = children(here)
+                except OSError as error:
+                    if error.errno not in _GONE:
+                        raise
+            else:
+                waiting[-1].pop()
+            while not waiting[-1]:  # all below is gone: now the one we are in
+                waiting.pop()
+                if not waiting:
+                    return
+                here = _go(here, "..")
+                if not _removed(here, waiting[-1].pop()):
+                    raise OSError(EBUSY, posix.strerror(EBUSY), name)
+    finally:
+        posix.close(here)
+
+
+def _removed(parent: int, name: str) -> bool:
+    """Whether it could be removed, or is gone; False if it has something in it."""
     try:
         posix.rmdir(name, dir_fd=parent)
-        return
     except FileNotFoundError:
-        return
+        return True
     except OSError as error:
-        if error.errno not in (EBUSY, ENOTEMPTY):  # it has cgroups below
+        if error.errno not in (EBUSY, ENOTEMPTY):
             raise
-    try:
-        below = child(parent, name)
-        try:
-            for each in children(below):
-                remove(below, each)
-        finally:
-            posix.close(below)
-        posix.rmdir(name, dir_fd=parent)
-    except FileNotFoundError:
-        return  # somebody else was faster
+        return False
+    return True

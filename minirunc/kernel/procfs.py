@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _FLAGS = posix.O_NOFOLLOW | posix.O_CLOEXEC
 _PF_EXITING = 4
 _ROOT_INODE = 1  # PROC_ROOT_INO
+_checked: list[int] = []  # the device of /proc, once it was looked at
 
 
 class Stat:
@@ -36,14 +37,37 @@ def stat(pid: int) -> Stat | None:
     return Stat(int(fields[19]), ended=fields[0] in "ZX" or bool(int(fields[6]) & _PF_EXITING))
 
 
+def _open(name: str, flags: int) -> int:
+    """An fd of /proc/<name>, which must be a file of that very procfs, no link and nothing mounted over it."""
+    fd = posix.open(f"/proc/{name}", flags | _FLAGS)
+    device = posix.fstat(fd).st_dev
+    if device not in _checked and device != _check():
+        posix.close(fd)
+        raise SecurityError(f"/proc/{name} is not a file of the procfs on /proc: something is mounted over it")
+    return fd
+
+
+def _check() -> int:
+    """The device of the procfs on /proc, seen to be one, and of our own pid namespace."""
+    found = posix.stat("/proc", follow_symlinks=False)
+    try:
+        us = posix.readlink("/proc/self")
+    except OSError:
+        us = ""
+    if found.st_ino != _ROOT_INODE or us != str(posix.getpid()):
+        raise SecurityError("what is mounted on /proc is not the procfs of this pid namespace")
+    _checked[:] = [found.st_dev]
+    return found.st_dev
+
+
 def read(name: str) -> str:
     """The text of /proc/<name>."""
-    return files.read(f"/proc/{name}", flags=posix.O_NOFOLLOW).decode("utf-8", "surrogateescape")
+    return files.read_open(_open(name, posix.O_RDONLY), f"/proc/{name}").decode("utf-8", "surrogateescape")
 
 
 def write(name: str, value: str) -> None:
     """Write /proc/<name> with one write(2), as uid_map and its like demand."""
-    fd = posix.open(f"/proc/{name}", posix.O_WRONLY | _FLAGS)
+    fd = _open(name, posix.O_WRONLY)
     try:
         posix.write(fd, value.encode())
     finally:
