@@ -18,5 +18,6 @@ def test_container_says_who_and_where_it_is(minirunc: Runtime) -> None:
     assert said["cgroup"] == "/"
     assert said["capabilities"].startswith("kill net_bind_service (")
     assert said["new ones"].startswith("never")
+    assert said["system calls"].startswith("seven are refused")
     assert said["writing there"].endswith("Read-only file system")
     assert "    /proc                      proc     rw" in result.out
