@@ -186,7 +186,11 @@ def test_shared_pid_namespace_without_a_cgroup_is_warned_of_and_ended(
     minirunc.wait_for_status(id, "stopped")
     minirunc.ok("delete", id)
     made.args("sleep 1000 & exit 3")
+    before = bare_home / "before"
+    minirunc.prefix += ["sh", "-c", f'sleep 1003 & echo $! >{before}; exec "$@"', "sh"]
     assert minirunc.run(made).status == 3
+    os.kill(int(before.read_text()), 9)  # a child that it had before is no business of its
+    os.waitpid(int(before.read_text()), 0)
 
 
 def test_no_user_namespace_is_refused(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:

@@ -58,6 +58,7 @@ def run(
     if console_socket and not detach:
         raise Error("cannot use console socket if minirunc will not detach or allocate tty")
     listen = handover.listen_fds()
+    others: set[int] | None = None  # children of ours that are not the container's, where nothing else tells
     with foreground.Signals():
         birth = born(
             settings,
@@ -73,6 +74,10 @@ def run(
         )
         if not detach and not no_subreaper and "pid" not in birth.state.namespaces:
             foreground.become_subreaper()
+            if not birth.state.cgroup:
+                from minirunc.container import members
+
+                others = members.children()
         state = birth.commit(console_socket, pidfd_socket, pid_file)
         try:
             birth.run_poststart()
@@ -86,9 +91,7 @@ def run(
         try:
             return foreground.wait(state.pid, birth.master)
         finally:
-            if not keep and not state.cgroup and not no_subreaper:
-                from minirunc.container import members
-
-                members.end_adopted()
+            if others is not None and not keep:
+                members.end_adopted(others)
             if not keep:
                 life.end(birth.store, state)

@@ -36,15 +36,18 @@ def end(pid: int, pidfd: int, listed: list[Namespace], timeout_s: float = 10) ->
     _signal(pidfd, SIGKILL)
 
 
-def end_adopted() -> None:
-    """SIGKILL to all children of this process: a subreaper that has no others but those of its container."""
-    while True:
-        for pid in procfs.read("thread-self/children").split():
-            posix.kill(int(pid), SIGKILL)
-        try:
-            posix.waitpid(-1, 0)
-        except ChildProcessError:
-            return
+def children() -> set[int]:
+    """The pids of this process's children."""
+    return set(map(int, procfs.read("thread-self/children").split()))
+
+
+def end_adopted(others: set[int]) -> None:
+    """SIGKILL to all children of this process, a subreaper, but for the `others`, which it had before."""
+    while adopted := children() - others:
+        for pid in adopted:
+            posix.kill(pid, SIGKILL)
+        for pid in adopted:
+            posix.waitpid(pid, 0)
 
 
 def _end_one(other: int, pid: int, listed: list[Namespace]) -> None:
