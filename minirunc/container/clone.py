@@ -11,6 +11,7 @@ from minirunc.base.errors import Error, SyscallError
 from minirunc.config import Config, hostname
 from minirunc.config.linux import namespaces
 from minirunc.config.linux.resources import devices
+from minirunc.config.process import user
 from minirunc.kernel import bpf, procfs
 from minirunc.kernel.constants import (
     AT_FDCWD,
@@ -43,6 +44,8 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
     namespaces.join(listed, hand)
     kinds = namespaces.flags(listed)
     if kinds & CLONE_NEWUSER and not namespaces.is_new(listed, "user"):
+        with hand.batch() as do:
+            user.hide(do)
         from minirunc.config.linux import gid_mappings, uid_mappings  # modules that most containers do not need
 
         uid_mappings.compare(config.linux.uid_mappings, hand.pid)
@@ -70,8 +73,7 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
         do.tolerate(do.close(cgroup))
         do.tolerate(do.close(program))
         if kinds & CLONE_NEWUSER:
-            do.setresgid(0, 0, 0)
-            do.setresuid(0, 0, 0)
+            user.be_root(do)
         do.umask(0)  # modes are meant as they are given
         do.setsid()
         if new & CLONE_NEWCGROUP:
@@ -118,8 +120,7 @@ def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
             do.forks(do.clone3(first, cgroup=max(cgroup, 0)))
         _map_ids(hand, config)
         with hand.batch() as do:
-            do.setresgid(0, 0, 0)
-            do.setresuid(0, 0, 0)
+            user.be_root(do)
         flags &= ~(CLONE_NEWUSER | CLONE_INTO_CGROUP)  # it is there
     with hand.batch() as do:
         do.unshare(CLONE_NEWTIME)

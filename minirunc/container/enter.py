@@ -13,7 +13,7 @@ from minirunc.config import Config
 from minirunc.config.hooks import Hook
 from minirunc.config.linux import Linux, namespaces
 from minirunc.config.linux.namespaces import Namespace
-from minirunc.config.process import Process
+from minirunc.config.process import Process, user
 from minirunc.container import handover, hooks, launch
 from minirunc.container.status import CREATED, CREATING
 from minirunc.container.store import State
@@ -73,6 +73,8 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
             root = do.openat(AT_FDCWD, f"/proc/{pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if kinds:
             do.setns(process, kinds)
+            if kinds & CLONE_NEWUSER:
+                user.hide(do)
         if not namespaces.is_new(listed, "mount"):
             do.fchdir(root)
             do.chroot(".")
@@ -80,8 +82,7 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
     with hand.batch() as do:
         do.close_range(hand.control + 1)
         if kinds & CLONE_NEWUSER:
-            do.setresgid(0, 0, 0)
-            do.setresuid(0, 0, 0)
+            user.be_root(do)
         do.setsid()
 
 

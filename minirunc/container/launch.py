@@ -25,7 +25,6 @@ from minirunc.kernel.constants import (
     AT_EACCESS,
     AT_EMPTY_PATH,
     AT_FDCWD,
-    PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
     STATX_BASIC_STATS,
 )
@@ -175,7 +174,6 @@ def _try_as_user(
                 looks.append((path, out, found, do.tolerate(do.faccessat2(AT_FDCWD, path, 1, AT_EACCESS))))
             user.give_back(do)
             capabilities.set_effective(do, held, held)
-            do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # changed ids make it what fs.suid_dumpable says
             limits = rlimits.apply(process.rlimits, do)
     except SyscallError as error:
         if error.call.startswith("set"):
@@ -228,8 +226,6 @@ def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, 
         do.read(wait_on, Out(1), 1)
     capabilities.drop_bounding(do, process.capabilities)
     user.apply(process.user, do)
-    if process.user.uid or process.user.gid:
-        do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # see prepare; while no tracer inside has all that is still permitted
     # execve(2) computes anew what is permitted and in effect, so that what the filter takes is not the process's.
     for_filter = _CAP_SYS_ADMIN if program.filter and not process.no_new_privileges else 0
     capabilities.apply(process.capabilities, do, program.available, for_filter)

@@ -5,7 +5,7 @@ from struct import pack
 from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.record import Record, UInt32
 from minirunc.kernel import procfs
-from minirunc.kernel.constants import PR_SET_KEEPCAPS
+from minirunc.kernel.constants import PR_SET_DUMPABLE, PR_SET_KEEPCAPS
 from minirunc.kernel.hand import Batch
 from minirunc.kernel.syscalls import Fd
 
@@ -41,6 +41,8 @@ def assume(user: User, do: Batch) -> Fd:
     groups = _setgroups(user, do)
     do.setresgid(-1, user.gid, -1)
     do.setresuid(-1, user.uid, -1)
+    if user.uid or user.gid:
+        hide(do)
     return groups
 
 
@@ -54,6 +56,19 @@ def give_back(do: Batch) -> None:
     """Undo `assume`."""
     do.setresuid(-1, 0, -1)
     do.setresgid(-1, 0, -1)
+    hide(do)
+
+
+def be_root(do: Batch) -> None:
+    """Become root of the user namespace that was entered."""
+    do.setresgid(0, 0, 0)
+    do.setresuid(0, 0, 0)
+    hide(do)
+
+
+def hide(do: Batch) -> None:
+    """Changed ids, and another's user namespace, make it as dumpable as fs.suid_dumpable says: take it back."""
+    do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def apply(user: User, do: Batch) -> None:
@@ -62,6 +77,8 @@ def apply(user: User, do: Batch) -> None:
     _setgroups(user, do)
     do.setresgid(user.gid, user.gid, user.gid)
     do.setresuid(user.uid, user.uid, user.uid)
+    if user.uid or user.gid:
+        hide(do)  # while no tracer inside has all that is still permitted
 
 
 def _setgroups(user: User, do: Batch) -> Fd:
