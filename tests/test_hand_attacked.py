@@ -491,6 +491,20 @@ def test_program_is_sealed_and_cannot_be_read_or_written(hand: Hand) -> None:
     os.close(kept)
 
 
+def test_program_kept_open_for_writing_keeps_nobody_out(hand: Hand) -> None:
+    """Seals do not keep a file from being opened: the next hand of the same process has another program (ETXTBSY)."""
+    kept = os.open(f"/proc/{hand.pid}/exe", os.O_PATH)
+    hand.kill()
+    fds = os.listdir("/proc/self/fd")
+    with open(f"/proc/self/fd/{kept}", "r+b"):
+        for _ in range(2):
+            other = Hand()
+            assert not os.path.sameopenfile(kept, hand_code.image(not_at=-1))
+            other.kill()
+    assert os.listdir("/proc/self/fd") == fds
+    os.close(kept)
+
+
 def test_where_memfds_may_not_be_executed_the_program_is_a_read_only_file() -> None:
     """vm.memfd_noexec=2 (Linux 6.3): no memfd with MFD_EXEC; a file on a tmpfs mounted nowhere serves as well."""
     if not os.path.exists("/proc/sys/vm/memfd_noexec"):

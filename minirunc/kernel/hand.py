@@ -17,14 +17,14 @@ from struct import Struct, pack, unpack_from
 from minirunc.base.errors import Error, SecurityError
 from minirunc.kernel import trace
 from minirunc.kernel.constants import PR_SET_DUMPABLE, PR_SET_NAME
-from minirunc.kernel.hand_code import BUFFER, SIZE, image
+from minirunc.kernel.hand_code import BUFFER, SIZE, image, renew
 from minirunc.kernel.syscalls import Arg, Calls, Fd, Out, Result, Words, failure, number, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-EPERM, EPIPE, ECONNRESET = 1, 32, 104
+EPERM, ETXTBSY, EPIPE, ECONNRESET = 1, 26, 32, 104
 TOLERATE = 1
 FORKS = 2
 _C_LIBRARY_SIGNALS = (32, 33)  # it lets nobody change them, and ignores them in what it spawns
@@ -178,14 +178,7 @@ class Hand:
         self.socket, theirs = _socketpair()
         argv = ["minirunc", "init"] + [""] * (self.control - 2)
         try:
-            self.pid = posix.posix_spawn(
-                f"/proc/self/fd/{image(not_at=self.control)}",
-                argv,
-                {},
-                file_actions=[(posix.POSIX_SPAWN_DUP2, theirs.fileno(), self.control)],
-                setsigmask=(),
-                setsigdef=_SIGNALS,
-            )
+            self.pid = self._spawn(argv, theirs.fileno())
         except BaseException as error:
             self.socket.close()
             if isinstance(error, OSError) and error.errno == EPERM:  # the C library falls back on ENOSYS alone
@@ -204,6 +197,22 @@ class Hand:
         except BaseException:
             self.kill()
             raise
+
+    def _spawn(self, argv: list[str], end: int) -> int:
+        while True:
+            try:
+                return posix.posix_spawn(
+                    f"/proc/self/fd/{image(not_at=self.control)}",
+                    argv,
+                    {},
+                    file_actions=[(posix.POSIX_SPAWN_DUP2, end, self.control)],
+                    setsigmask=(),
+                    setsigdef=_SIGNALS,
+                )
+            except OSError as error:
+                if error.errno != ETXTBSY:
+                    raise
+                renew()
 
     def batch(self) -> Batch:
         """A new batch; nothing happens before its block ends."""

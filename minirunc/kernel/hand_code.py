@@ -83,6 +83,17 @@ def memfd(name: str, flags: int) -> int:
         raise refusal("memfd_create", f'"{name}", {flags:#x}', error) from None
 
 
+def renew() -> None:
+    """Put a new file in the place of one that cannot be executed: who has seen it inside keeps it open for writing.
+
+    The numbers stay: another thread may be about to execute the file by one.
+    """
+    fd = _memfd(elf(machine()))
+    for number in _image:
+        posix.dup2(fd, number, inheritable=False)
+    posix.close(fd)
+
+
 def _memfd(program: bytes) -> int:
     """The program in a sealed memfd, or where vm.memfd_noexec forbids that on a tmpfs of our own."""
     for flags in (0x13, 0x03):  # CLOEXEC, ALLOW_SEALING, and EXEC, which kernels before 6.3 refuse with EINVAL
