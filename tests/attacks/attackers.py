@@ -3,13 +3,15 @@
 import ctypes
 import os
 import struct
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from tests.ground import hands
 from tests.ground.bundle import Bundle
-from tests.ground.runtime import IN_UML, Result
+from tests.ground.runtime import IN_UML, Result, Runtime
 
 IN_OPEN = 0x20
 _T = TypeVar("_T")
@@ -37,12 +39,21 @@ def give_python(bundle: Bundle, script: str) -> None:
 
 # Runs a program in a container many times, from one process: root, id, how often, program, its arguments.
 EXECS = """
-import sys
+import sys, traceback
 from minirunc import Container
+sys.excepthook = lambda *raised: traceback.print_exception(*raised, file=sys.stdout)
 box = Container.load(*sys.argv[1:3])
 for _ in range(int(sys.argv[3])):
     box.exec(sys.argv[4:]).wait()
 """
+
+
+def execs(minirunc: Runtime, id: str, count: int, program: str, script: str = EXECS) -> None:
+    """Execute the program in the container so many times; each of them begins. Its stderr is no socket of ours."""
+    words = (minirunc.root, id, count, program)
+    with hands.python(script, *words, prefix=tuple(minirunc.prefix), stderr=subprocess.DEVNULL) as process:
+        told = process.stdout.read()
+        assert (process.wait(), told) == (0, "")
 
 
 def give_user_namespace(bundle: Bundle, owner: int = 100000) -> None:

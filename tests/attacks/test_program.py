@@ -13,7 +13,7 @@ from minirunc.config.process.capabilities import NAMES
 from minirunc.kernel.constants import AT_FDCWD, O_RDWR
 from minirunc.kernel.hand_code import MACHINES, machine
 from minirunc.kernel.syscalls import Out
-from tests.attacks.attackers import EXECS, give_python, give_user_namespace
+from tests.attacks.attackers import execs, give_python, give_user_namespace
 from tests.attacks.table import attack
 from tests.ground import hands
 from tests.ground.bundle import CHECKOUT, Bundle
@@ -175,11 +175,7 @@ def writing(minirunc: Runtime, made: Bundle) -> dict[str, dict[str, int]]:
     made.process["capabilities"] = {name: list(NAMES) for name in ("bounding", "effective", "permitted")}
     id = minirunc.start(made)
     wait_until((made.rootfs / "ready").exists, "the writer is at work")
-    with (
-        open(os.devnull, "r+") as null,
-        hands.python(EXECS, minirunc.root, id, COUNT, "/entry", stderr=null) as execs,
-    ):
-        assert execs.wait() == 0
+    execs(minirunc, id, COUNT, "/entry")
     (made.rootfs / "stop").touch()
     wait_until((made.rootfs / "report").exists, "the writer tells")
     minirunc.wait_for_status(id, "stopped")

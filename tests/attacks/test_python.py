@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from minirunc.config.process.capabilities import NAMES
-from tests.attacks.attackers import EXECS, give_python
+from tests.attacks.attackers import execs, give_python
 from tests.attacks.table import attack
-from tests.ground import hands
 from tests.ground.bundle import CHECKOUT, Bundle
 from tests.ground.runtime import IN_UML, Runtime, wait_until
 
@@ -125,11 +124,8 @@ def test_no_python_is_seen_during_execs(
     """exe, maps, fd, cwd, root, environ of every process, by one that may see all: the hand, then the program."""
     monkeypatch.setenv(OF_CALLER, "yes")
     made = bundle()
-    with (
-        sampling(minirunc, made) as told,
-        hands.python(EXECS, minirunc.root, "sampler", EXEC_COUNT, "/busybox/true") as execs,
-    ):
-        assert execs.wait() == 0
+    with sampling(minirunc, made) as told:
+        execs(minirunc, "sampler", EXEC_COUNT, "/busybox/true")
     nothing_of_python(told, made)
 
 
@@ -159,8 +155,7 @@ def test_no_python_is_seen_inside_by_the_hosts_proc(
             made.without_namespace("pid")
         with sampling(minirunc, made) as told:
             births(minirunc, bundle("true"), "sampler")
-            with hands.python(EXECS, minirunc.root, "sampler", EXEC_COUNT // 10, "/busybox/true") as execs:
-                assert execs.wait() == 0
+            execs(minirunc, "sampler", EXEC_COUNT // 10, "/busybox/true")
         nothing_of_python(told, made)
 
 

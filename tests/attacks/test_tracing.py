@@ -4,9 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.attacks.attackers import EXECS, give_python, give_user_namespace
+from tests.attacks.attackers import EXECS, execs, give_python, give_user_namespace
 from tests.attacks.table import attack
-from tests.ground import hands
 from tests.ground.bundle import Bundle
 from tests.ground.rootless import given, ordinary_user
 from tests.ground.runtime import IN_UML, Runtime, wait_until
@@ -124,8 +123,7 @@ def attacked(minirunc: Runtime, made: Bundle, count: int, script: str = EXECS) -
     """What the container's process, a tracer, tells after so many execs."""
     id = minirunc.start(made)
     wait_until((made.rootfs / "ready").exists, "the tracer is at work")
-    with hands.python(script, minirunc.root, id, count, "/busybox/true", prefix=tuple(minirunc.prefix)) as execs:
-        assert execs.wait() == 0
+    execs(minirunc, id, count, "/busybox/true", script)
     (made.rootfs / "stop").touch()
     wait_until((made.rootfs / "report").exists, "the tracer tells")
     minirunc.wait_for_status(id, "stopped")
@@ -137,9 +135,9 @@ def attacked(minirunc: Runtime, made: Bundle, count: int, script: str = EXECS) -
 def held(told: dict[str, Any]) -> None:
     """It saw hands and tried, it came into what they became, and never into a hand."""
     assert told["breaches"] == []
-    assert told["hands"] > 0
-    assert told["attempts"] > told["hands"]
-    assert told["programs"] > 0
+    assert told["hands"] > 0, told
+    assert told["attempts"] > told["hands"], told
+    assert told["programs"] > 0, told
 
 
 def tracer(made: Bundle, *capabilities: str) -> Bundle:
