@@ -350,9 +350,11 @@ def test_empty_section_is_no_filter(minirunc: Runtime, bundle: Callable[..., Bun
 # --- who else gets it ---
 
 
-def test_exec_gets_the_containers_filter(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+@pytest.mark.parametrize("userns", [False, True], ids=["", "userns"])
+def test_exec_gets_the_containers_filter(minirunc: Runtime, bundle: Callable[..., Bundle], userns: bool) -> None:
     """As config.json was at birth; with and without no_new_privs, as another user, by the library."""
     made = filtered(bundle(["sleep", "1000"]), profile("ALLOW", rule(MKDIR, "ERRNO", errno=100)))
+    made = mapped(made) if userns else made
     id = minirunc.start(made)
     filtered(made, docker()).write()
     refused = (1, "", "mkdir: can't create directory '/dev/x': Network is down\n")

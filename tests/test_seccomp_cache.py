@@ -11,6 +11,7 @@ import pytest
 
 from minirunc.container.compiling import MOST
 from tests.ground.bundle import Bundle
+from tests.ground.rootless import USER, given, ordinary_user
 from tests.ground.runtime import Runtime
 from tests.ground.seccomp import docker, filtered, profile, rule
 
@@ -185,6 +186,17 @@ def test_another_libseccomp_makes_another_filter(minirunc: Runtime, denying: Bun
     assert file.stat().st_ino != before
     copy.unlink()
     assert minirunc.run(denying) == DENIED  # the system's own
+
+
+def test_an_ordinary_user_has_filters_of_his_own(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """Below his state root; without no_new_privs, as the filter is loaded with the rights he has inside."""
+    with ordinary_user(minirunc) as home:
+        made = filtered(given(bundle("mkdir /x"), home), profile("ALLOW", rule("mkdir mkdirat", "ERRNO", errno=100)))
+        made.process["noNewPrivileges"] = False
+        assert minirunc.run(made) == DENIED
+        assert minirunc.run(made) == DENIED
+        (file,) = kept(minirunc)
+        assert (file.stat().st_uid, file.parent.stat().st_uid) == (USER, USER)
 
 
 def test_many_at_once_find_or_make_it(minirunc: Runtime, denying: Bundle) -> None:
