@@ -21,6 +21,7 @@ from minirunc.kernel.constants import (
     MS_UNBINDABLE,
     O_CLOEXEC,
     O_DIRECTORY,
+    O_NOFOLLOW,
     O_PATH,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
@@ -105,7 +106,8 @@ def prepare(on_host: str, propagation: int, hand: Hand, *, mounted: bool) -> int
     with hand.batch() as do:
         if alone:
             do.mount(None, "/", None, propagation)
-        fd = do.tolerate(do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_CLOEXEC))
+        # The name is whole: where a link stands now, none stood when it was found.
+        fd = do.tolerate(do.openat(AT_FDCWD, on_host, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))
         tree = do.tolerate(_attach_onto(fd, do))
         do.tolerate(do.close(fd))
     if int(fd) == -EACCES:  # root of a user namespace may not walk there: we may

@@ -20,7 +20,7 @@ from minirunc.config.process import (
     rlimits,
     user,
 )
-from minirunc.kernel import procfs
+from minirunc.kernel import inroot, procfs
 from minirunc.kernel.constants import (
     AT_EACCESS,
     AT_EMPTY_PATH,
@@ -77,7 +77,8 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool, seccomp:
         capabilities.held(do, held)
         entered = do.tolerate(do.chdir(process.cwd))
         passwd = env.open_passwd(process.env, root, do)
-    home = env.home(env.read_passwd(int(passwd), hand), process.user.uid)
+    found = inroot.settled(hand, root, "/etc/passwd", passwd)
+    home = env.home(env.read_passwd(found, hand), process.user.uid)
     variables = env.complete(process.env, home)
     late = not cwd.apply(process.cwd, int(entered), hand, root, make=make_cwd)
     available = capabilities.held_mask(held)

@@ -159,6 +159,27 @@ def test_directories_are_made_below_one_that_becomes_a_link(
     ground.raced()
 
 
+@attack("CVE-2019-16884", "forged /proc", "a target is judged again when it had to be made")
+def test_a_directory_to_be_made_becomes_one_of_proc(
+    minirunc: Runtime, tmp_path: Path, bundle: Callable[..., Bundle]
+) -> None:
+    """What is missing at first and found in a procfs later is refused as any other there."""
+    ground = Ground(tmp_path, bundle)
+    (ground.volume / "proc").symlink_to("/proc")
+    ground.bundle.mount("/vol/d/fs", "bind", str(ground.payload), "bind")
+    real = os.open(ground.volume / "d", os.O_RDONLY)
+
+    def change(index: int) -> None:
+        if "fs" in os.listdir(real):
+            os.rmdir("fs", dir_fd=real)
+
+    with swapping(ground.volume / "d", ground.volume / "proc"):
+        ground.starts(minirunc, SOME, change)
+    os.close(real)
+    assert not [outcome for outcome in ground.outcomes if outcome.startswith("at /proc")]
+    ground.raced()
+
+
 @attack("CVE-2024-45310, a file", "races for a path", "files made by O_EXCL below a verified parent")
 def test_a_file_is_made_below_a_directory_that_becomes_a_link(
     minirunc: Runtime, tmp_path: Path, bundle: Callable[..., Bundle]
