@@ -18,7 +18,7 @@ from minirunc.cli import help as click_side
 from minirunc.commands import exec as exec_
 from minirunc.commands import kill
 from minirunc.config import Config, load, load_process, warnings
-from minirunc.config.linux import resources, sysctl
+from minirunc.config.linux import resources, seccomp, sysctl
 from minirunc.config.linux.resources import devices
 from minirunc.config.mounts.options import parse_options
 from minirunc.config.mounts.target import Job
@@ -28,9 +28,13 @@ from minirunc.container import enter, handover
 from minirunc.container.store import State, check_id
 from minirunc.kernel import bpf, cgroupfs, procfs
 from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.seccomp import Library
 from minirunc.kernel.syscalls import Out
-from tests.fuzz.source import Source, mutated
-from tests.fuzz.whole import EVERYTHING, GRAFTS
+from tests.fuzz.source import Source, adjusted, mutated
+from tests.fuzz.whole import EVERYTHING, GRAFTS, SECCOMP, WORDS
+
+SMALL = {"ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/"}}
+LIBRARY: list[Library] = []  # libseccomp, when first needed
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 
@@ -128,6 +132,24 @@ def _asked(config: Config) -> None:
         assert plain_path(fs.path_for(config.linux.cgroups_path, "id"))
     complete = env.complete(config.process.env, "/")
     assert len({entry.partition("=")[0] for entry in complete}) == len(complete)
+
+
+@target
+def seccomp_filter(data: bytes) -> None:
+    """linux.seccomp, a good one that is changed in a few places: compiled by libseccomp to what the kernel can take."""
+    source = Source(data)
+    wild = source.byte() % 4 == 0
+    value = mutated(source, SECCOMP, GRAFTS) if wild else adjusted(source, SECCOMP, WORDS)
+    config = load(json.dumps({**SMALL, "linux": {"seccomp": value}}))
+    wanted = config.linux.seccomp
+    if wanted is None or not seccomp.is_filter(wanted):
+        return
+    if not LIBRARY:
+        LIBRARY.append(Library())
+    program = seccomp.compile_(wanted, LIBRARY[0])
+    assert 0 < len(program) <= 8 * 4096
+    assert len(program) % 8 == 0
+    assert not seccomp.flags(wanted) & ~6
 
 
 @target

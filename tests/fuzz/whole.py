@@ -125,8 +125,14 @@ WORDS: dict[str, list[str]] = {
     "class": ["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE", "IOPRIO_CLASS_NONE"],
     "domain": ["LINUX", "LINUX32", "linux", ""],
     "hostname": ["", "x" * 64, "a.b", "\n"],
+    "defaultAction": ["SCMP_ACT_ALLOW", "SCMP_ACT_KILL", "SCMP_ACT_TRACE", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", ""],
+    "architectures": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_S390X", "SCMP_ARCH_RISCV64", "SCMP_ARCH_MIPS", "SCMP_ARCH_NO"],
+    "flags": ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_NO"],
+    "names": ["openat2", "socketcall", "open", "clone3", "", "read ", "x32_nothing", "é", "futex_waitv"],
+    "op": ["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_GE", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_XX"],
     "access": ["r", "rwm", "m", "x", ""],
 }  # fmt: skip
+WORDS["action"] = WORDS["defaultAction"]
 WORDS["readonlyPaths"] = WORDS["maskedPaths"]
 for _set in ("effective", "permitted", "inheritable", "ambient"):
     WORDS[_set] = WORDS["bounding"]
