@@ -109,7 +109,7 @@ class _Face:
             pass  # a log on a full disk: stderr still says it
         if self.log.fd != 2:
             try:
-                write(2, message.encode("utf-8", "surrogateescape") + b"\n")
+                write(2, log.shown(message).encode("utf-8", "backslashreplace") + b"\n")
             except OSError:
                 pass  # nobody is left to tell
         return _INTERRUPTED if isinstance(problem, KeyboardInterrupt) else self.status

@@ -99,6 +99,11 @@ def quoted(text: str) -> str:
     return '"' + "".join([_SHORT.get(char) or _printable(char) for char in text]) + '"'
 
 
+def shown(text: str) -> str:
+    """The text with an escape for what a terminal would obey or a log take for a line's end."""
+    return text if text.isprintable() else "".join([_printable(char) for char in text])
+
+
 def _printable(char: str) -> str:
     """A character, or its escape where it would not be seen."""
     if char.isprintable():

@@ -3,7 +3,7 @@
 import posix
 import sys
 
-from minirunc.base import jsontext
+from minirunc.base import jsontext, log
 from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
 from minirunc.commands.state import described
@@ -20,15 +20,15 @@ def list_(settings: Settings, *, format: str, quiet: bool) -> int:  # noqa: A002
     for container_id in _ids(settings):
         try:
             store = Store(settings.root, container_id)
-            rows.append(described(store, store.load(), _owner(store.directory)))
+            rows.append(described(store, store.load(anybodys=True), _owner(store.directory)))
         except (Error, OSError) as error:
-            sys.stderr.write(f"load container {container_id}: {error}\n")
+            sys.stderr.write(log.shown(f"load container {container_id}: {error}") + "\n")
     if quiet:
         sys.stdout.write("".join(f"{row['id']}\n" for row in rows))
     elif format == "json":
         sys.stdout.write((jsontext.dumps(rows) if rows else "null") + "\n")
     else:
-        sys.stdout.write(_table([_COLUMNS, *([str(row[name]) for name in _COLUMNS] for row in rows)]))
+        sys.stdout.write(_table([_COLUMNS, *([log.shown(str(row[name])) for name in _COLUMNS] for row in rows)]))
     return 0
 
 

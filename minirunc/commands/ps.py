@@ -16,7 +16,7 @@ def ps(settings: Settings, container_id: str, *options: str, format: str) -> int
     if format not in ("table", "json"):
         raise Error(f"invalid format option: {format}")
     store = Store(settings.root, container_id)
-    pids = _pids(store, store.load())
+    pids = _pids(store, store.load(anybodys=True))
     if format == "json":
         sys.stdout.write((jsontext.dumps(pids) if pids else "null") + "\n")
         return 0

@@ -13,7 +13,7 @@ OCI_VERSION = "1.3.0"
 def state(settings: Settings, container_id: str) -> int:
     """Print it as runc does: two spaces, no newline at the end."""
     store = Store(settings.root, container_id)
-    sys.stdout.write(jsontext.dumps(described(store, store.load(), owner=""), 2))
+    sys.stdout.write(jsontext.dumps(described(store, store.load(anybodys=True), owner=""), 2))
     return 0
 
 

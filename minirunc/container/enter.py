@@ -17,7 +17,7 @@ from minirunc.config.process import Process, user
 from minirunc.container import handover, hooks, launch
 from minirunc.container.status import CREATED, CREATING
 from minirunc.container.store import State
-from minirunc.kernel import cgroupfs, inroot
+from minirunc.kernel import cgroupfs, inroot, procfs
 from minirunc.kernel.constants import (
     AT_FDCWD,
     CLONE_INTO_CGROUP,
@@ -84,6 +84,13 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
         if kinds & CLONE_NEWUSER:
             user.be_root(do)
         do.setsid()
+
+
+def check_joined(state: State) -> None:
+    """Raise StateError if the container's process ended before it was joined, and another one may have its pid."""
+    found = procfs.stat(state.pid)
+    if found is None or found.start != state.pid_start:
+        raise StateError("cannot exec in a stopped container")
 
 
 def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
@@ -200,6 +207,7 @@ class Entry:
             exec_cpu_affinity.apply(affinity.final, hand.pid)
         else:
             join(hand, state.pid, linux.namespaces, cgroups)
+        check_joined(state)
         log.debug("child process in init(): the hand is inside")
         if linux.personality:
             from minirunc.config.linux import personality
@@ -261,6 +269,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
     def go(hand: Hand, hook: Hook) -> None:
         process = _as_process(hook, config.process)
         join(hand, state.pid, config.linux.namespaces, _cgroups(state, ""))
+        check_joined(state)
         umask = process.user.umask
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)

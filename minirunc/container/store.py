@@ -9,12 +9,13 @@ import posix
 from time import gmtime, monotonic, sleep, time_ns
 
 from minirunc.base import files, jsontext
-from minirunc.base.errors import Error, StateError
+from minirunc.base.errors import Error, SecurityError, StateError
 from minirunc.kernel import procfs
 
 FIFO = "exec.fifo"
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
+_REMOVE = ": remove the container with `delete --force`"
 
 # What state.json holds, as a class (no Record: `state` and `kill` are called too often for its import).
 _MEMBERS: dict[str, tuple[str, type]] = {
@@ -60,13 +61,24 @@ class State:
         for name, (key, kind) in _MEMBERS.items():
             member = value.get(key) if isinstance(value, dict) else None
             if type(member) is not kind or (kind in (list, dict) and not _all_text(member)):
-                raise Error(f"{where}: {key} is not what minirunc writes: remove the container with `delete --force`")
+                raise Error(f"{where}: {key} is not what minirunc writes{_REMOVE}")
             setattr(self, name, member)
+        for path in (self.bundle, self.rootfs, self.cgroup, *self.cgroup_made):
+            if path and not _is_path(path):
+                raise Error(f"{where}: {path!r} is not a path that minirunc writes{_REMOVE}")
         return self
 
     def text(self) -> str:
         """As JSON."""
         return jsontext.dumps({key: getattr(self, name) for name, (key, _) in _MEMBERS.items()})
+
+
+def _is_path(text: str) -> bool:
+    """Absolute, without `..`, and one that a system call takes."""
+    try:
+        return text[0] == "/" and b"\0" not in text.encode("utf-8", "surrogateescape") and "/../" not in f"{text}/"
+    except UnicodeEncodeError:
+        return False
 
 
 def _all_text(members: object) -> bool:
@@ -116,11 +128,21 @@ class Store:
     def claim(self) -> None:
         """Make the directory and hold its lock; raises StateError if the id is in use."""
         try:
+            self._check_root()
             while not self._made():
                 self.check_free()  # if it does not raise, the other one is gone again
         except OSError as error:
             raise self._unmade(posix.strerror(error.errno or 0).lower()) from None
         self._claim = self.lock()
+
+    def _check_root(self) -> None:
+        """Refuse a root where anybody could put another directory in the place of ours."""
+        try:
+            mode = posix.stat(self.root).st_mode
+        except FileNotFoundError:
+            return  # it is made for its user alone
+        if mode & 0o1002 == 0o002:
+            raise SecurityError(f"the state directory {self.root} may be written by everybody: chmod o-w it")
 
     def _unmade(self, why: str) -> Error:
         hint = "; give a --root of your own, or set XDG_RUNTIME_DIR" if posix.geteuid() != 0 else ""
@@ -158,21 +180,40 @@ class Store:
             posix.close(fd)
         posix.rename(aside, self.path(name))
 
-    def read(self, name: str) -> bytes:
-        """What a file holds; raises Absent if there is no such container."""
+    def read(self, name: str, *, anybodys: bool = False) -> bytes:
+        """What a file holds; raises Absent if there is no such container.
+
+        SecurityError for a directory that others may have written, as pids, cgroup and hooks are taken from it, unless
+        it is only to be shown (`anybodys`).
+        """
         try:
-            return files.read(self.path(name))
+            directory = posix.open(
+                self.directory, posix.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            )
+            try:
+                found = posix.fstat(directory)
+                if not anybodys and (found.st_mode & 0o022 or found.st_uid not in (0, posix.geteuid())):
+                    raise SecurityError(f"{self.directory} may have been written by others than its user")
+                return files.read(name, flags=posix.O_NOFOLLOW, dir_fd=directory)
+            finally:
+                posix.close(directory)
         except (FileNotFoundError, NotADirectoryError):
             raise Absent(f"container does not exist: {self.id}") from None
+        except OSError as error:
+            error.filename = self.path(name)
+            raise
 
     def save(self, state: State) -> None:
         """Write state.json."""
         self.write("state.json", state.text().encode())
 
-    def load(self) -> State:
+    def load(self, *, anybodys: bool = False) -> State:
         """Read state.json; raises Absent if there is no such container, Error if it cannot be understood."""
         path = self.path("state.json")
-        return State.parse(jsontext.loads(self.read("state.json"), path), path)
+        state = State.parse(jsontext.loads(self.read("state.json", anybodys=anybodys), path), path)
+        if state.id != self.id:
+            raise Error(f"{path}: is of container {state.id!r}{_REMOVE}")
+        return state
 
     def exists(self, name: str = "") -> bool:
         """Whether the directory, or one of its files, is there."""
