@@ -2,7 +2,7 @@
 
     python -m tests.fuzz [--seconds N] [--seed S] [TARGET...]   each target in turn, in rounds, as long as is said
     python -m tests.fuzz --one TARGET -- LIBFUZZER-OPTIONS      one target in this process
-    python -m tests.fuzz --keep                                 minimise what was found into the kept corpus
+    python -m tests.fuzz --keep [TARGET...]                     add to the kept corpus what was found
 
 What is new goes to .cache/fuzz/<target>/, inputs of findings to .cache/fuzz/findings/. Exits with 1 if there are any.
 """
@@ -24,6 +24,7 @@ WORK = TOP / ".cache/fuzz"
 SLOW_S = 1.0  # of CPU time, as other things run here, too
 MEMORY_MIB = 512
 KEPT_BYTES = 4096  # of one file of the kept corpus
+ROOM = 16 * 1024  # bytes of a target's kept corpus
 ROUND_S = 60
 START_S = 1.5  # of a process
 
@@ -89,15 +90,19 @@ def campaign(names: list[str], seconds: float, seed: int) -> int:
 
 
 def keep(names: list[str]) -> None:
-    """Minimise .cache/fuzz and the kept corpus into a new kept corpus of small files."""
+    """Add to the kept corpus what reaches more of the code than it does, the smallest first while there is room."""
     for name in names:
-        merged = WORK / f"{name}.merged"
+        kept, own, merged = CORPUS / name, WORK / name, WORK / f"{name}.merged"
         shutil.rmtree(merged, ignore_errors=True)
-        merged.mkdir(parents=True)
-        sources = [str(path) for path in (CORPUS / name, WORK / name) if path.is_dir()]
-        options = ["-merge=1", f"-max_len={KEPT_BYTES}", str(merged), *sources]
+        shutil.copytree(kept, merged)
+        options = ["-merge=1", f"-max_len={KEPT_BYTES}", str(merged), str(own)]
         subprocess.run([sys.executable, "-m", "tests.fuzz", "--one", name, "--", *options], cwd=TOP, check=True)
-        print(name, len(list(merged.iterdir())), "files")
+        room = ROOM - sum(path.stat().st_size for path in kept.iterdir())
+        for path in sorted(merged.iterdir(), key=lambda path: path.stat().st_size):
+            copy = kept / path.name[:12]
+            if not copy.exists() and not (kept / path.name).exists() and (room := room - path.stat().st_size) >= 0:
+                shutil.copyfile(path, copy)
+        print(name, len(list(kept.iterdir())), "files")
 
 
 def main() -> int:
