@@ -253,7 +253,7 @@ def test_dev_of_an_image_may_not_be_a_link(tmp_path: Path, minirunc: Runtime, bu
     (made.rootfs / "dev").symlink_to(outside)
     result = minirunc.run(made)
     assert result.status == 1
-    assert '"dev"' in result.err.replace("\\", "")
+    assert "/dev in the container is a symbolic link" in result.err
     assert os.listdir(outside) == []
 
 

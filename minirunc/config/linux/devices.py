@@ -57,7 +57,7 @@ def check(config: "Config") -> None:
                     raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {number}")
 
 
-EPERM, EEXIST = 1, 17
+EPERM, EEXIST, EXDEV, ELOOP = 1, 17, 18, 40
 
 # type (c, b, u or p), path, major and minor number, mode, owner and group if any
 Node = tuple[str, str, int, int, int, int | None, int | None]
@@ -86,29 +86,19 @@ def apply(devices: list[Device], tree: inroot.Tree, hand: Hand, *, bind: bool) -
     All below an fd of the container's real /dev, so that no link of an image leads to the host's (CVE-2026-41579).
     `bind`: in a user namespace no node can be made; the host's are bound instead.
     """
-    nodes = {node[1]: node for node in _DEFAULT}
-    for device in devices:
-        mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
-        nodes[device.path] = (
-            device.type,
-            device.path,
-            device.major,
-            device.minor,
-            mode,
-            device.uid,
-            device.gid,
-        )
+    nodes = _nodes(devices)
     to_bind = [node for node in nodes.values() if bind and node[0] != "p"]
     plain = [node for node in nodes.values() if node not in to_bind and node[1].rpartition("/")[0] == "/dev"]
-    with hand.batch() as do:
-        in_dev = open_dev(tree, do)
-        checks = [_make(node, in_dev, do) for node in plain]
-        do.tolerate(do.unlinkat(in_dev, "ptmx"))
-        do.tolerate(do.symlinkat("pts/ptmx", in_dev, "ptmx"))
-        for name, target in _LINKS:
-            do.tolerate(do.symlinkat(target, in_dev, name))
-        if access("/proc/kcore", 0):
-            do.tolerate(do.symlinkat("/proc/kcore", in_dev, "core"))
+    try:
+        with hand.batch() as do:
+            in_dev = open_dev(tree, do)
+            checks = [_make(node, in_dev, do) for node in plain]
+            _make_links(in_dev, do)
+    except SyscallError as error:
+        if error.errno in (ELOOP, EXDEV):
+            what = "a symbolic link" if error.errno == ELOOP else "a mount that mounts[] does not name"
+            raise SecurityError(f"/dev in the container is {what}: devices are not made there") from None
+        raise
     for node, check in zip(plain, checks, strict=True):
         if _denied(node, check, hand):
             to_bind.append(node)
@@ -126,6 +116,25 @@ def apply(devices: list[Device], tree: inroot.Tree, hand: Hand, *, bind: bool) -
         _bind(node, parent, hand)
         _close(parent, int(in_dev), hand)
     _close(int(in_dev), -1, hand)
+
+
+def _nodes(devices: list[Device]) -> dict[str, Node]:
+    """By path: the default ones, and those of the list."""
+    nodes = {node[1]: node for node in _DEFAULT}
+    for device in devices:
+        mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
+        numbers = device.major, device.minor
+        nodes[device.path] = (device.type, device.path, *numbers, mode, device.uid, device.gid)
+    return nodes
+
+
+def _make_links(in_dev: Fd, do: Batch) -> None:
+    do.tolerate(do.unlinkat(in_dev, "ptmx"))
+    do.tolerate(do.symlinkat("pts/ptmx", in_dev, "ptmx"))
+    for name, target in _LINKS:
+        do.tolerate(do.symlinkat(target, in_dev, name))
+    if access("/proc/kcore", 0):
+        do.tolerate(do.symlinkat("/proc/kcore", in_dev, "core"))
 
 
 def open_dev(tree: inroot.Tree, do: Batch) -> Fd:
