@@ -175,6 +175,7 @@ def _try_as_user(
                 looks.append((path, out, found, do.tolerate(do.faccessat2(AT_FDCWD, path, 1, AT_EACCESS))))
             user.give_back(do)
             capabilities.set_effective(do, held, held)
+            dropped = capabilities.drop_bounding(do, process.capabilities)
             limits = rlimits.apply(process.rlimits, do)
     except SyscallError as error:
         if error.call.startswith("set"):
@@ -183,6 +184,7 @@ def _try_as_user(
             error.add_note("cannot set any additional groups in a rootless container that maps its own gid alone")
         raise
     user.check_groups(groups, hand.pid)
+    capabilities.check_bounding(dropped, hand)
     rlimits.finish(process.rlimits, limits, hand.pid)
     if int(entered) < 0:
         raise cwd.failed(process.cwd, -int(entered))
@@ -225,7 +227,6 @@ def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, 
         for number in _ENDING:  # init of a pid namespace is sent only what it has a handler for (pid_namespaces(7))
             do.rt_sigaction(number, _LEAVE)
         do.read(wait_on, Out(1), 1)
-    capabilities.drop_bounding(do, process.capabilities)
     user.apply(process.user, do)
     # execve(2) computes anew what is permitted and in effect, so that what the filter takes is not the process's.
     for_filter = _CAP_SYS_ADMIN if program.filter and not process.no_new_privileges else 0

@@ -2,20 +2,23 @@
 
 from struct import pack, unpack_from
 
-from minirunc.base.errors import ConfigError
+from minirunc.base.errors import ConfigError, Error
 from minirunc.base.record import Record
 from minirunc.kernel.constants import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAP_AMBIENT_RAISE,
     PR_CAPBSET_DROP,
+    PR_CAPBSET_READ,
 )
-from minirunc.kernel.hand import Batch
-from minirunc.kernel.syscalls import Out
+from minirunc.kernel.hand import Batch, Hand
+from minirunc.kernel.syscalls import Fd, Out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.process import Process
+
+EINVAL = 22
 
 # linux/capability.h; a name's place is its number
 NAMES = (
@@ -103,12 +106,26 @@ def set_effective(do: Batch, effective: int, permitted: int) -> None:
     do.capset(_HEADER, _data(effective, permitted, 0))
 
 
-def drop_bounding(do: Batch, capabilities: Capabilities | None) -> None:
-    """Take from the bounding set what is not listed; while CAP_SETPCAP is still there."""
+def drop_bounding(do: Batch, capabilities: Capabilities | None) -> dict[int, Fd]:
+    """Take from the bounding set what is not listed, while CAP_SETPCAP is still there; for `check_bounding`.
+
+    What is permitted stays until the end.
+    """
     keep = mask(capabilities.bounding) if capabilities else 0
-    for number in range(64):
-        if not keep >> number & 1:
-            do.tolerate(do.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))  # EINVAL beyond the kernel's last one
+    numbers = [number for number in range(64) if not keep >> number & 1]
+    return {number: do.tolerate(do.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)) for number in numbers}
+
+
+def check_bounding(dropped: dict[int, Fd], hand: Hand) -> None:
+    """Raise Error for what is still there; EINVAL is what the kernel says beyond its last one."""
+    denied = [number for number, result in dropped.items() if int(result) not in (0, -EINVAL)]
+    if denied:
+        with hand.batch() as do:
+            there = [do.tolerate(do.prctl(PR_CAPBSET_READ, number, 0, 0, 0)) for number in denied]
+        kept = [number for number, result in zip(denied, there, strict=True) if int(result) > 0]
+        if kept:
+            name = NAMES[kept[0]] if kept[0] < len(NAMES) else f"capability {kept[0]}"
+            raise Error(f"{name} cannot be taken from the bounding set: the runtime itself lacks CAP_SETPCAP")
 
 
 def apply(capabilities: Capabilities | None, do: Batch, available: int, for_now: int = 0) -> None:
