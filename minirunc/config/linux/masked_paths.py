@@ -47,6 +47,9 @@ def apply(masked_paths: list[str], tree: inroot.Tree, hand: Hand, label: str = "
     """Cover them: a file with the host's null device, checked to be it (CVE-2025-31133), directories with one empty
     read-only tmpfs that all share (a superblock each would stall big hosts); `label` is linux.mountLabel, for that.
     What is not there needs no cover.
+
+    In procfs and sysfs nobody can move what is covered. On a volume whose content others change, a path that is missing
+    for a moment stays uncovered; they could as well move or remove what was covered later.
     """
     if not masked_paths:
         return
