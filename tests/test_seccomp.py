@@ -16,6 +16,7 @@ from tests.ground.seccomp import NEW, NUMBERS, calls, docker, filtered, profile,
 from tests.test_namespaces import mapped
 
 X86_64 = os.uname().machine == "x86_64"
+X32 = 1 << 30
 SIGSYS = 31
 
 
@@ -203,6 +204,13 @@ def test_newest_call_is_each_architectures_own(
     made = filtered(bundle(), known)
     give_python(made, INT_80 % number)
     assert minirunc.run(made) == (0, f"{result}\n", "")
+
+
+@pytest.mark.skipif(not X86_64, reason="the third architecture of x86_64")
+def test_x32_calls_have_a_newest_of_their_own(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """The kernel has one AUDIT_ARCH for both; a bit of the number tells them apart."""
+    asked = [(X32 | NEW,), (X32 | NUMBERS["setns"],), (NEW,), (NUMBERS["setns"],)]
+    assert results(minirunc, bundle(), docker(), *asked) == [-errno.ENOSYS, -errno.EPERM] * 2
 
 
 @pytest.mark.skipif(not X86_64, reason="the second architecture of x86_64")
@@ -427,6 +435,31 @@ def test_large_filter_and_long_arguments_fit(minirunc: Runtime, bundle: Callable
     made = filtered(bundle(["sh", "-c", "echo $#", *(str(n) * 100 for n in range(400))]), large(90))
     made.process["env"] += [f"VARIABLE_{n}={'x' * 1000}" for n in range(30)]
     assert minirunc.run(made) == (0, "399\n", "")
+
+
+# Executes a command with filters on that leave room for a thousand instructions more: seccomp(2), ENOMEM.
+CROWDED = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for length in [4096] * 7 + [3000]:
+    load, allow = struct.pack("=HBBI", 0x20, 0, 0, 0), struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
+    code = ctypes.create_string_buffer(load * (length - 1) + allow)
+    program = struct.pack("@HP", length, ctypes.addressof(code))
+    assert libc.prctl(22, 2, ctypes.create_string_buffer(program), 0, 0) == 0, os.strerror(ctypes.get_errno())
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_program_does_not_start_if_the_kernel_refuses_the_filter(
+    minirunc: Runtime, bundle: Callable[..., Bundle]
+) -> None:
+    """The hand says so, as nobody else is left to, and makes no execve without the filter."""
+    made = filtered(bundle("echo started"), docker())
+    minirunc.prefix = ["/usr/bin/python3", "-IS", "-c", CROWDED]
+    why = "error loading seccomp filter into kernel: cannot allocate memory"
+    assert minirunc.run(made) == (255, "", f"{why}\n")
+    made.linux["seccomp"] = profile("ALLOW", rule("mkdir", "ERRNO"))
+    assert minirunc.run(made) == (0, "started\n", "")
 
 
 def test_missing_libseccomp_is_told_with_its_package(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
