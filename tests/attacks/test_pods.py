@@ -21,6 +21,7 @@ def joined_while_traced(minirunc: Runtime, first: Bundle, second: Bundle) -> Non
     for kind, name in SHARED.items():
         second.namespace(kind, path=f"/proc/{minirunc.pid(id)}/ns/{name}")
     second.process["capabilities"] = first.process["capabilities"]
+    second.linux["seccomp"] = first.linux["seccomp"]
     for _ in range(COUNT):
         result = minirunc.run(second)
         assert result.status == 0, result.err

@@ -1,4 +1,7 @@
-"""Attacks on the hand by processes that see it: while a container runs, others enter it (CVE-2016-9962)."""
+"""Attacks on the hand by processes that see it: while a container runs, others enter it (CVE-2016-9962).
+
+Whoever has CAP_SYS_PTRACE in the host's user namespace traces any process he sees, the hand as well as runc's init.
+"""
 
 import json
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from tests.attacks.table import attack
 from tests.ground.bundle import Bundle
 from tests.ground.rootless import given, ordinary_user
 from tests.ground.runtime import IN_UML, Runtime, wait_until
+from tests.ground.seccomp import filtered, profile, rule
 
 COUNT = 30 if IN_UML else 1000
 
@@ -36,7 +40,7 @@ DIRECTORIES = ("root", "cwd", "task/{pid}/root")
 TEXTS = ("stack", "syscall", "io", "map_files")
 RIGHTS = ("Name", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
           "Seccomp_filters")
-told = {"hands": 0, "attempts": 0, "programs": 0, "breaches": []}
+told = {"hands": 0, "attempts": 0, "programs": 0, "breaches": [], "own": {}}
 
 def read(path):
     with open(path) as file:
@@ -76,8 +80,10 @@ def look(pid, name, way, *args):
         return
     if type(found) is int:
         os.close(found)
-    if is_hand(pid):  # still
-        told["breaches"].append([name])
+    found = rights(pid)
+    # In the middle of its execve it has its old name and its new memory; its rights and filter are the program's.
+    if found.pop("Name") == "minirunc:[init]" and found != own:
+        told["breaches"].append([name, found])
 
 def attack(pid):
     told["hands"] += is_hand(pid)
@@ -92,6 +98,7 @@ def attack(pid):
 
 own = rights(os.getpid())
 own.pop("Name")
+told["own"] = own
 done = {str(os.getpid())}
 open("/ready", "w").close()
 while not os.path.exists("/stop"):
@@ -133,7 +140,8 @@ def attacked(minirunc: Runtime, made: Bundle, count: int, script: str = EXECS) -
 
 
 def held(told: dict[str, Any]) -> None:
-    """It saw hands and tried, it came into what they became, and never into a hand."""
+    """It saw hands and tried, it came into what they became, and never into a hand or a program without its filter."""
+    assert told["own"]["Seccomp"] == "2"
     assert told["breaches"] == []
     assert told["hands"] > 0, told
     assert told["attempts"] > told["hands"], told
@@ -141,8 +149,9 @@ def held(told: dict[str, Any]) -> None:
 
 
 def tracer(made: Bundle, *capabilities: str) -> Bundle:
-    """Have its process be the tracer, with Docker's capabilities and these."""
+    """Have its process be the tracer, with Docker's capabilities and these, and a filter."""
     give_python(made, TRACER)
+    filtered(made, profile("ALLOW", rule("syslog", "ERRNO")))
     made.process["capabilities"] = {name: [*DOCKER, *capabilities] for name in ("bounding", "effective", "permitted")}
     return made
 
