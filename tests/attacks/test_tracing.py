@@ -87,14 +87,16 @@ def look(pid, name, way, *args):
 
 def attack(pid):
     told["hands"] += is_hand(pid)
-    while not seize(pid):
-        told["attempts"] += is_hand(pid)  # an error once it is gone
+    while True:
         for name in FILES:
             look(pid, name, os.open, os.O_RDONLY)
         for name in DIRECTORIES:
             look(pid, name, os.open, os.O_PATH | os.O_DIRECTORY)
         for name in TEXTS:
             look(pid, name, read if name != "map_files" else os.listdir)
+        if seize(pid):
+            return
+        told["attempts"] += is_hand(pid)  # an error once it is gone
 
 own = rights(os.getpid())
 own.pop("Name")
@@ -109,7 +111,7 @@ while not os.path.exists("/stop"):
                 attack(int(pid))
             except (FileNotFoundError, ProcessLookupError, ChildProcessError):
                 pass
-del told["breaches"][9:]
+del told["breaches"][99:]
 with open("/report.new", "w") as file:
     json.dump(told, file)
 os.rename("/report.new", "/report")
@@ -184,4 +186,4 @@ def test_tracer_gets_in_where_the_hand_is_dumpable(minirunc: Runtime, bundle: Ca
     give_user_namespace(made)
     told = attacked(minirunc, made, COUNT // 10, WITHOUT_DEFENCE)
     ways = {breach[0] for breach in told["breaches"]}
-    assert "seized" in ways, told
+    assert ways >= {"seized", "maps", "root"}, told
