@@ -25,6 +25,7 @@ SLOW_S = 1.0  # of CPU time, as other things run here, too
 MEMORY_MIB = 512
 KEPT_BYTES = 4096  # of one file of the kept corpus
 ROOM = 16 * 1024  # bytes of a target's kept corpus
+FILES = 40  # about so many of them
 ROUND_S = 60
 START_S = 1.5  # of a process
 
@@ -47,7 +48,8 @@ def one(name: str, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["minirunc"]):
         from tests.fuzz.targets import TARGETS
-    atheris.Setup([f"fuzz-{name}", *options], timed(TARGETS[name]))
+    again = f"{sys.executable} -m tests.fuzz --one {name} --"  # what libFuzzer calls itself by to merge, in a shell
+    atheris.Setup([again, *options], timed(TARGETS[name]))
     atheris.Fuzz()
 
 
@@ -90,15 +92,16 @@ def campaign(names: list[str], seconds: float, seed: int) -> int:
 
 
 def keep(names: list[str]) -> None:
-    """Add to the kept corpus what reaches more of the code than it does, the smallest first while there is room."""
+    """Add to the kept corpus what reaches more of the code than it does, as far as there is room."""
     for name in names:
         kept, own, merged = CORPUS / name, WORK / name, WORK / f"{name}.merged"
         shutil.rmtree(merged, ignore_errors=True)
         shutil.copytree(kept, merged)
         options = ["-merge=1", f"-max_len={KEPT_BYTES}", str(merged), str(own)]
         subprocess.run([sys.executable, "-m", "tests.fuzz", "--one", name, "--", *options], cwd=TOP, check=True)
+        new = sorted(merged.iterdir(), key=lambda path: path.stat().st_size)
         room = ROOM - sum(path.stat().st_size for path in kept.iterdir())
-        for path in sorted(merged.iterdir(), key=lambda path: path.stat().st_size):
+        for path in new[:: max(1, len(new) // FILES)]:  # of all sizes
             copy = kept / path.name[:12]
             if not copy.exists() and not (kept / path.name).exists() and (room := room - path.stat().st_size) >= 0:
                 shutil.copyfile(path, copy)

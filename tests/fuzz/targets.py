@@ -24,7 +24,7 @@ from minirunc.config.mounts.options import parse_options
 from minirunc.config.mounts.target import Job
 from minirunc.config.mounts.target import check as check_target
 from minirunc.config.process import Process, env, exec_cpu_affinity
-from minirunc.container import enter, handover
+from minirunc.container import compiling, enter, handover
 from minirunc.container.store import State, check_id
 from minirunc.kernel import bpf, cgroupfs, procfs
 from minirunc.kernel.hand import Batch, Hand
@@ -146,7 +146,7 @@ def seccomp_filter(data: bytes) -> None:
         return
     if not LIBRARY:
         LIBRARY.append(Library())
-    program = seccomp.compile_(wanted, LIBRARY[0])
+    program = compiling._compile(wanted, LIBRARY[0])
     assert 0 < len(program) <= 8 * 4096
     assert len(program) % 8 == 0
     assert not seccomp.flags(wanted) & ~6
