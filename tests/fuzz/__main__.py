@@ -97,7 +97,7 @@ def keep(names: list[str]) -> None:
         kept, own, merged = CORPUS / name, WORK / name, WORK / f"{name}.merged"
         shutil.rmtree(merged, ignore_errors=True)
         shutil.copytree(kept, merged)
-        options = ["-merge=1", f"-max_len={KEPT_BYTES}", str(merged), str(own)]
+        options = ["-merge=1", f"-max_len={KEPT_BYTES}", f"-artifact_prefix={WORK}/", str(merged), str(own)]
         subprocess.run([sys.executable, "-m", "tests.fuzz", "--one", name, "--", *options], cwd=TOP, check=True)
         new = sorted(merged.iterdir(), key=lambda path: path.stat().st_size)
         room = ROOM - sum(path.stat().st_size for path in kept.iterdir())
