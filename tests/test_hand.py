@@ -94,17 +94,36 @@ def test_hundreds_of_calls_fit(any_hand: Hand) -> None:
     assert len({int(result) for result in results} - {0}) == 1
 
 
-def test_batch_too_long_is_refused_and_nothing_of_it_done(any_hand: Hand, place: SimpleNamespace) -> None:
-    """The longest batch fits to the byte; one more word is an error before anything is sent."""
-    room = SIZE - 3 * 64 - 8 - len(place.none) - 8
-    for size in (room - room % 8 + 16, SIZE):
-        with pytest.raises(Error) as caught, any_hand.batch() as do:
-            do.mkdirat(AT_FDCWD, place.none, 0o755)
-            fd = do.openat(AT_FDCWD, place.digits, O_RDONLY | O_CLOEXEC)
-            do.read(fd, Out(size), size)
-        length = 3 * 64 + 8 + sum(len(text) + 8 - len(text) % 8 for text in (place.none, place.digits)) + size
-        assert str(caught.value) == f"a batch of {length} bytes does not fit the hand's {SIZE}"
-        assert not os.path.exists(place.none)
+def test_batch_too_long_is_sent_in_parts(any_hand: Hand, place: SimpleNamespace) -> None:
+    """Results of earlier parts are arguments in later ones."""
+    tries = []
+    with any_hand.batch() as do:
+        first = do.openat(AT_FDCWD, place.digits, O_RDONLY | O_CLOEXEC)
+        for _ in range(3 * SIZE // 1024):
+            out = Out(1024)
+            tries.append((do.tolerate(do.openat(AT_FDCWD, place.none, O_RDONLY)), do.lseek(first, 3, 0), out))
+            do.read(first, out, 10)
+        do.close(first)
+    for failed, moved, out in tries:
+        assert (int(failed), int(moved), out.data[:7]) == (-ENOENT, 3, b"3456789")
+
+
+def test_failure_ends_a_batch_in_parts(any_hand: Hand, place: SimpleNamespace) -> None:
+    """What comes after it is not done, in whatever part it is."""
+    with pytest.raises(SyscallError) as caught, any_hand.batch() as do:
+        do.read(do.openat(AT_FDCWD, place.digits, O_RDONLY | O_CLOEXEC), Out(SIZE // 2), 10)
+        do.unlinkat(AT_FDCWD, place.none)
+        do.read(0, Out(SIZE // 2), 0)
+        do.mkdirat(AT_FDCWD, place.none, 0o755)
+    assert caught.value.errno == ENOENT
+    assert not os.path.exists(place.none)
+
+
+def test_call_too_long_alone_is_refused(any_hand: Hand, place: SimpleNamespace) -> None:
+    """The longest batch fits to the byte; a call whose data does not fit is an error."""
+    with pytest.raises(Error) as caught, any_hand.batch() as do:
+        do.read(0, Out(SIZE), SIZE)
+    assert str(caught.value) == f"a batch of {SIZE + 72} bytes does not fit the hand's {SIZE}"
     with any_hand.batch() as do:
         fd = do.openat(AT_FDCWD, place.digits, O_RDONLY | O_CLOEXEC)
         length = 3 * 64 + 8 + len(place.digits) + 8 - len(place.digits) % 8

@@ -317,6 +317,18 @@ def test_masked_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     assert (made.rootfs / "one/secret").read_text() == "secret\n"
 
 
+def test_hundreds_of_paths_are_masked_and_read_only(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """maskedPaths, readonlyPaths: engines list a few for each CPU; the directories share one tmpfs."""
+    made = bundle("ls /d[0-9]* | grep -c secret; stat -c %d /d[0-9]*/ | sort -u | wc -l; touch /r7/x")
+    for number in range(400):
+        (made.rootfs / f"d{number}").mkdir()
+        (made.rootfs / f"d{number}/secret").touch()
+        (made.rootfs / f"r{number}").mkdir()
+    made.linux["maskedPaths"] = [f"/d{number}" for number in range(400)]
+    made.linux["readonlyPaths"] = [f"/r{number}" for number in range(400)]
+    assert minirunc.run(made) == (1, "0\n1\n", "touch: /r7/x: Read-only file system\n")
+
+
 def test_readonly_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.readonlyPaths: files, directories, all mounted below; other flags stay; missing ones are left."""
     made = secrets(

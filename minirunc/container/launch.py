@@ -219,6 +219,8 @@ def _choose(program: str, looks: "list[tuple[str, Out, Fd, Fd]]") -> str:
 
 def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, keep: int) -> None:
     """Send the last batch: wait for the byte of `start`, drop, close all but the streams and `keep` fds, execve."""
+    if wait_on is not None:
+        hand.shrink()  # what it holds while it waits is charged to the container
     do = hand.batch()
     if wait_on is not None:
         # Nothing is held while it waits but the streams and what it waits on (CVE-2024-21626).

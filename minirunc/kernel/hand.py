@@ -126,8 +126,18 @@ class Batch(Calls):
         """Whether the result is one of this batch's, so that only the hand will know it."""
         return result.index < len(self.entries) and self.entries[result.index][3] is result
 
+    def halves(self) -> "tuple[Batch, Batch]":
+        """Two batches that do the same, one after the other; the first is empty where that cannot be."""
+        depends = any(flags >> 56 for _, _, flags, _ in self.entries)  # on an earlier failure
+        middle = 0 if depends else len(self.entries) // 2
+        first, second = Batch(self.hand), Batch(self.hand)
+        first.entries, second.entries = self.entries[:middle], self.entries[middle:]
+        for index, entry in enumerate(second.entries):
+            entry[3].index = index
+        return first, second
+
     def encode(self) -> tuple[bytes, list[tuple[Out, int]]]:
-        """The message, and where in it the kernel will put each Out; raises Error if it is too long."""
+        """The message, and where in it the kernel will put each Out."""
         data = _Data(self)
         table = bytearray()
         for name, args, flags, result in self.entries:
@@ -142,10 +152,7 @@ class Batch(Calls):
                 else:
                     words.append(data.word(arg))
             table += _ENTRY(number(name), *words, *_ZEROS[len(words) :], flags)
-        message = bytes(table) + _END + bytes(data.bytes)
-        if len(message) > SIZE:
-            raise Error(f"a batch of {len(message)} bytes does not fit the hand's {SIZE}")
-        return message, data.outs
+        return bytes(table) + _END + bytes(data.bytes), data.outs
 
     def decode(self, reply: bytes, outs: "list[tuple[Out, int]]") -> None:
         """Put results and Out data in place; raises SyscallError for the call that ended the batch."""
@@ -219,8 +226,18 @@ class Hand:
         return Batch(self)
 
     def execute(self, batch: Batch) -> None:
-        """Send, wait for the results, put them in place; raises SyscallError naming the call that failed."""
+        """Send, wait for the results, put them in place; raises SyscallError naming the call that failed.
+
+        What the hand cannot take at once is sent in parts.
+        """
         message, outs = batch.encode()
+        if len(message) > SIZE:
+            halves = batch.halves()
+            if not halves[0].entries:
+                raise _too_long(message)
+            for half in halves:
+                self.execute(half)
+            return
         self._send(message)
         self._take(batch, message, outs, self._receive(message))
         _, _, flags, result = batch.entries[-1]
@@ -240,6 +257,8 @@ class Hand:
     def finish(self, batch: Batch) -> None:
         """Send the last batch, the one that ends in execve, and let go."""
         message, _ = batch.encode()
+        if len(message) > SIZE:
+            raise _too_long(message)
         if trace.sink:
             for name, args, flags, _ in batch.entries:
                 if not flags >> 56 or name == "execve":
@@ -271,6 +290,12 @@ class Hand:
             self._send(part)
             self._take(batch, message, outs, self._receive(message))
         return address
+
+    def shrink(self) -> None:
+        """Give back the memory that large batches took; this one stands in the first page."""
+        page = posix.sysconf("SC_PAGE_SIZE")
+        with self.batch() as do:
+            do.madvise(BUFFER + page, SIZE - page, 4)  # MADV_DONTNEED
 
     def send_fd(self, fd: int) -> int:
         """Hand over a file; returns its number inside."""
@@ -373,6 +398,10 @@ class Hand:
         except OSError:
             how = "it is gone"
         return Error(f"the hand (pid {self.pid}) did not answer {batch.entries[0][0]}: {how}")
+
+
+def _too_long(message: bytes) -> Error:
+    return Error(f"a batch of {len(message)} bytes does not fit the hand's {SIZE}")
 
 
 def _socketpair() -> "tuple[socket, socket]":

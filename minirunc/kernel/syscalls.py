@@ -18,7 +18,8 @@ _NUMBERS = {
     "fchmodat": (268, 53), "fchown": (93, 55), "fchownat": (260, 54), "fcntl": (72, 25), "fsconfig": (431, 431),
     "fsmount": (432, 432), "fsopen": (430, 430), "fstatfs": (138, 44), "getcwd": (79, 17), "getpid": (39, 172),
     "ioctl": (16, 29), "ioprio_set": (251, 30), "keyctl": (250, 219), "lseek": (8, 62),
-    "memfd_create": (319, 279), "mkdirat": (258, 34), "mknodat": (259, 33), "mmap": (9, 222), "mount": (165, 40),
+    "madvise": (28, 233), "memfd_create": (319, 279), "mkdirat": (258, 34), "mknodat": (259, 33),
+    "mmap": (9, 222), "mount": (165, 40),
     "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428), "openat": (257, 56),
     "openat2": (437, 437), "personality": (135, 92), "pidfd_open": (434, 434), "pivot_root": (155, 41),
     "prctl": (157, 167), "prlimit64": (302, 261), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
@@ -223,6 +224,10 @@ class Calls:
     def mknodat(self, dirfd: Fd, path: str, mode: int, dev: int) -> Fd:
         """mknodat(2)."""
         return self.call("mknodat", dirfd, path, mode, dev)
+
+    def madvise(self, address: int, length: int, advice: int) -> Fd:
+        """madvise(2)."""
+        return self.call("madvise", address, length, advice)
 
     def mmap(self, length: int, prot: int, flags: int) -> Fd:
         """mmap(2) of anonymous memory, where the kernel likes."""

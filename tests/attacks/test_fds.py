@@ -142,8 +142,11 @@ def test_hooks_inherit_no_open_file(minirunc: Runtime, bundle: Callable[..., Bun
 @attack("open files of a created container", "leaked files", "it holds its streams and the fifo, and one page of code")
 def test_created_container_holds_nothing(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """It waits with fds 0 to 2 and its fifo, and less than 100 KiB of memory of its own; started, with 0 to 2."""
+    made = bundle(["sleep", "1000"])
+    made.linux["maskedPaths"] += [f"/proc/{number}/none" for number in range(500)]  # large batches
+    made.process["env"].append("LONG=" + "x" * 50_000)
     with leaking(minirunc):
-        id = minirunc.create(bundle(["sleep", "1000"]))
+        id = minirunc.create(made)
     process = Path(f"/proc/{minirunc.pid(id)}")
     links = {name: os.readlink(process / "fd" / name) for name in os.listdir(process / "fd")}
     others = [link for name, link in links.items() if name not in ("0", "1", "2")]
