@@ -36,7 +36,7 @@ _ZEROS = (0,) * 6
 _END = b"\xff" * 8
 _CTRUNC, _NOSIGNAL, _CMSG_CLOEXEC = 0x8, 0x4000, 0x40000000  # MSG_*
 _MAX_ERRNO = 4095
-_DYING_MS = 1000  # a process closes its files a moment before it can be waited for
+_DYING_MS = 1000
 
 
 class _Data:
@@ -380,23 +380,9 @@ class Hand:
 
     def _gone(self, batch: Batch) -> Error:
         """Why there is no answer; kill() will reap."""
-        from select import POLLIN, poll
+        from minirunc.kernel import hand_gone
 
-        how = "it closed its control socket"
-        try:
-            pidfd = posix.pidfd_open(self.pid)
-            try:
-                watch = poll()
-                watch.register(pidfd, POLLIN)
-                watch.poll(_DYING_MS)
-            finally:
-                posix.close(pidfd)
-            ended = posix.waitid(posix.P_PID, self.pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
-            if ended:
-                exited = ended.si_code == posix.CLD_EXITED
-                how = f"it left with status {ended.si_status}" if exited else f"signal {ended.si_status} killed it"
-        except OSError:
-            how = "it is gone"
+        how = hand_gone.how(self.pid, _DYING_MS)
         return Error(f"the hand (pid {self.pid}) did not answer {batch.entries[0][0]}: {how}")
 
 

@@ -1,0 +1,23 @@
+"""How a hand ended that does not answer any more (waitid(2)); cold."""
+
+import posix
+from select import POLLIN, poll
+
+
+def how(pid: int, dying_ms: int) -> str:
+    """In words, for an error. A process closes its files up to `dying_ms` before it can be waited for."""
+    try:
+        pidfd = posix.pidfd_open(pid)
+        try:
+            watch = poll()
+            watch.register(pidfd, POLLIN)
+            watch.poll(dying_ms)
+        finally:
+            posix.close(pidfd)
+        ended = posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except OSError:
+        return "it is gone"
+    if not ended:
+        return "it closed its control socket"
+    exited = ended.si_code == posix.CLD_EXITED
+    return f"it left with status {ended.si_status}" if exited else f"signal {ended.si_status} killed it"
