@@ -57,7 +57,7 @@ install: all  ## copy minirunc to PREFIX (/usr/local), below DESTDIR
 	cp -rL minirunc "$$site"/{click,pyroute2,prctl.py,_prctl*.so} "$(DESTDIR)$(lib)"
 	@find "$(DESTDIR)$(lib)" -name __pycache__ -prune -exec rm -r {} +
 	@$(python) -m compileall -q --invalidation-mode unchecked-hash -s "$(DESTDIR)/" -p / "$(DESTDIR)$(lib)"
-	@$(python) -IS -X no_debug_ranges minirunc/base/pack.py "$(DESTDIR)$(lib)" "$(DESTDIR)$(lib)/minirunc.pack" "$(lib)"
+	@$(python) -IS -X no_debug_ranges minirunc/base/packing.py "$(DESTDIR)$(lib)" "$(DESTDIR)$(lib)/minirunc.pack" "$(lib)"
 	@$(call launcher,$(lib),"$(DESTDIR)$(PREFIX)/bin/minirunc")
 	@$(say) 'installed $(DESTDIR)$(PREFIX)/bin/minirunc'
 
@@ -95,7 +95,7 @@ endef
 .venv/compiled: .venv/bin/minirunc $(sources)
 	@$(python) -m compileall -q --invalidation-mode timestamp minirunc
 	@site=$$($(python) -c 'import sysconfig; print(sysconfig.get_path("platlib"))'); \
-	$(python) -IS -X no_debug_ranges minirunc/base/pack.py "$$site" "$$site/minirunc.pack"
+	$(python) -IS -X no_debug_ranges minirunc/base/packing.py "$$site" "$$site/minirunc.pack"
 	@touch $@
 
 # $(call pip,EXPRESSION of the project table in pyproject.toml)

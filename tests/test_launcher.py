@@ -1,12 +1,14 @@
 """`.venv/bin/minirunc` and `make install`: how the command starts."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from minirunc.base import packing
 from tests.ground.bundle import CHECKOUT
 
 LAUNCHER = CHECKOUT / ".venv/bin/minirunc"
@@ -64,3 +66,46 @@ def test_make_install_and_uninstall(tmp_path: Path, staged: bool) -> None:
 
 def _make(*words: str) -> None:
     subprocess.run(["make", "-s", "-C", CHECKOUT, *words], check=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A launcher whose package is a copy, packed."""
+    shutil.copytree(CHECKOUT / "minirunc", tmp_path / "minirunc", ignore=shutil.ignore_patterns("__pycache__"))
+    packing.build(str(tmp_path), str(tmp_path / "minirunc.pack"))
+    text = (CHECKOUT / ".ci/launcher.in").read_text()
+    launcher = tmp_path / "launcher"
+    launcher.write_text(text.replace("@PYTHON@", sys.executable).replace("@DIRECTORY@", str(tmp_path)))
+    launcher.chmod(0o755)
+    return launcher
+
+
+@pytest.mark.parametrize("name", ["base/log", "base/settings", "commands/state", "container/store", "kernel/procfs"])
+def test_module_that_changed_is_not_taken_from_the_pack(packed: Path, name: str) -> None:
+    """Wherever it is imported: by the launcher, by a command, by a packed module."""
+    words = [packed, "--root", packed.parent / "root", "state", "nobody"]
+    before = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "container does not exist" in before.stderr
+    with (packed.parent / f"minirunc/{name}.py").open("a") as module:
+        module.write("\n__import__('posix')._exit(77)\n")
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 77
+
+
+def test_packed_modules_are_as_imported_ones(packed: Path) -> None:
+    """Each has its spec, file and package, and is an attribute of its package."""
+    lines = packed.read_text().splitlines()[1:-2]
+    check = """
+import minirunc.commands.run
+for name, module in list(sys.modules.items()):
+    if name.startswith("minirunc."):
+        above, _, last = name.rpartition(".")
+        if hasattr(module, "__file__"):  # others are packages that hold nothing
+            assert getattr(sys.modules[above], last) is module, name
+            assert module.__file__ == module.__spec__.origin, name
+            assert module.__package__ == module.__spec__.parent, name
+            assert hasattr(module, "__path__") == module.__file__.endswith("__init__.py"), name
+print(len([name for name in sys.modules if name.startswith("minirunc.")]))
+"""
+    script = "\n".join([*lines, check])
+    out = subprocess.run([sys.executable, "-IS", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert int(out) > 30

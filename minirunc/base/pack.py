@@ -1,9 +1,11 @@
 """The pack: byte code of all modules in one file, so that a start need not search for each.
 
-Made by `make`, used by the launcher: it executes the pack's first item, which is this module. A module that changed
-since, or that the pack does not hold, is imported as ever. A search costs 0.07 ms a module, 60 times a start.
+Made by `make` (base/packing.py), used by the launcher: it executes the pack's first item, which is this module. A
+module that changed since, or that the pack does not hold, is imported as ever. A search costs 0.07 ms a module, 60
+times a start.
 
-    index: marshalled (length of the index, this module's code, directory, {name: (file, mtime in ns, offset, length)})
+    index: marshalled (length of the index, this module's code, directory,
+                       {name: (file, mtime in ns, offset, length, modules it imports at its top)})
     then the marshalled code of each module, without docstrings and annotations; length 0: a package that has no code
 """
 
@@ -13,11 +15,10 @@ from posix import pread, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ast import Module
     from types import ModuleType
 
 _Spec = type(sys.__spec__)  # importlib's ModuleSpec, without importing importlib
-_Index = dict[str, tuple[str, int, int, int]]
+_Index = dict[str, tuple[str, int, int, int, tuple[str, ...]]]
 
 
 class Pack:
@@ -52,7 +53,7 @@ class Pack:
     def add_packages(self) -> None:
         """Put the packages in place that hold nothing but a docstring: each would cost as much as a module."""
         make = type(sys)
-        for name, (file, _, _, length) in self.index.items():
+        for name, (file, _, _, length, _) in self.index.items():
             if length == 0:
                 package = sys.modules[name] = make(name)
                 package.__path__ = [f"{self.directory}/{file}".removesuffix("/__init__.py")]
@@ -63,54 +64,29 @@ class Pack:
         return None
 
     def exec_module(self, module: "ModuleType") -> None:
-        """Execute the module's code."""
-        _, _, offset, length = self.index[module.__name__]
+        """Execute the module's code, after those it imports first thing: importlib's own way to them takes longer."""
+        _, _, offset, length, needs = self.index[module.__name__]
+        for name in needs:
+            if name not in sys.modules:
+                self._load(name)
         exec(loads(pread(self.fd, length, self.start + offset)), module.__dict__)
 
-
-def _bare(source: str) -> "Module":
-    """The module without the annotations of its functions, which nothing asks for when it runs."""
-    import ast
-
-    module = ast.parse(source)
-    for node in ast.walk(module):
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-        elif isinstance(node, ast.arg):
-            node.annotation = None
-    return module
-
-
-def build(directory: str, pack: str, used_from: str = "") -> None:
-    """Write the pack of directory/minirunc, to be used from there or, with DESTDIR, from where it will stand."""
-    from marshal import dumps
-    from os import replace, walk
-
-    index: _Index = {}
-    codes = b""
-    this = b""
-    for above, below, files in walk(f"{directory}/minirunc"):
-        below.sort()
-        for file in sorted(files):
-            if not file.endswith(".py"):
-                continue
-            path = f"{above}/{file}"
-            name = path[len(directory) + 1 : -3].replace("/", ".").removesuffix(".__init__")
-            with open(path, encoding="utf-8") as source:
-                shown = path.replace(directory, used_from or directory, 1)
-                compiled = compile(_bare(source.read()), shown, "exec", dont_inherit=True, optimize=2)
-            code = dumps(compiled) if compiled.co_names else b""
-            index[name] = (path[len(directory) + 1 :], stat(path).st_mtime_ns, len(codes), len(code))
-            codes += code
-            if name == "minirunc.base.pack":
-                this = code
-    head = b""
-    while not head or len(head) != loads(head)[0]:  # the length is part of what is measured
-        head = dumps((len(head), this, used_from or directory, index))
-    with open(pack + ".new", "wb") as out:
-        out.write(head + codes)
-    replace(pack + ".new", pack)
-
-
-if __name__ == "__main__":
-    build(*sys.argv[1:])
+    def _load(self, name: str) -> None:
+        """What importlib does; the module's package is there."""
+        spec = self.find_spec(name)
+        if not isinstance(spec, _Spec):
+            __import__(name)
+            return
+        module = sys.modules[name] = type(sys)(name)
+        module.__spec__, module.__loader__, module.__file__ = spec, spec.loader, spec.origin
+        above, _, last = name.rpartition(".")
+        module.__package__ = above
+        if spec.submodule_search_locations is not None:
+            module.__path__, module.__package__ = spec.submodule_search_locations, name
+        try:
+            self.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        if above:
+            setattr(sys.modules[above], last, module)
