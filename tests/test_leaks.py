@@ -124,7 +124,8 @@ LIVES = {
     """: "255\n1\n",
     """
     $M run --detach --bundle . $1 && $M run --bundle . $1 2>/dev/null || echo $?
-    (sleep 0.2; $M kill $1 TERM; $M kill $1 KILL) & $M exec $1 sleep 1000 || echo $?
+    (until $M ps $1 | grep -q 'sleep 999'; do :; done; $M kill $1 TERM; $M kill $1 KILL) &
+    $M exec $1 sleep 999 || echo $?
     wait; until $M delete $1 2>/dev/null; do :; done
     """: "1\n137\n",
 }

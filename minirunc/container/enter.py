@@ -33,7 +33,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.linux.seccomp import Filter
 
-EPERM, ENOENT, EACCES, EBUSY, ENOSYS = 1, 2, 13, 16, 38
+EPERM, ENOENT, ESRCH, EACCES, EBUSY, ENOSYS = 1, 2, 3, 13, 16, 38
+_STOPPED = "cannot exec in a stopped container"
 
 
 class Options:
@@ -86,11 +87,21 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
         do.setsid()
 
 
+def _join(hand: Hand, state: State, listed: list[Namespace], cgroups: list[str] | None) -> None:
+    try:
+        join(hand, state.pid, listed, cgroups)
+    except SyscallError as error:
+        if error.errno != ESRCH:
+            raise
+        raise StateError(_STOPPED) from None
+    check_joined(state)
+
+
 def check_joined(state: State) -> None:
     """Raise StateError if the container's process ended before it was joined, and another one may have its pid."""
     found = procfs.stat(state.pid)
     if found is None or found.start != state.pid_start:
-        raise StateError("cannot exec in a stopped container")
+        raise StateError(_STOPPED)
 
 
 def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
@@ -203,11 +214,10 @@ class Entry:
             from minirunc.config.process import exec_cpu_affinity
 
             exec_cpu_affinity.apply(affinity.initial, hand.pid)
-            join(hand, state.pid, linux.namespaces, cgroups)
+            _join(hand, state, linux.namespaces, cgroups)
             exec_cpu_affinity.apply(affinity.final, hand.pid)
         else:
-            join(hand, state.pid, linux.namespaces, cgroups)
-        check_joined(state)
+            _join(hand, state, linux.namespaces, cgroups)
         log.debug("child process in init(): the hand is inside")
         if linux.personality:
             from minirunc.config.linux import personality
@@ -268,8 +278,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
 
     def go(hand: Hand, hook: Hook) -> None:
         process = _as_process(hook, config.process)
-        join(hand, state.pid, config.linux.namespaces, _cgroups(state, ""))
-        check_joined(state)
+        _join(hand, state, config.linux.namespaces, _cgroups(state, ""))
         umask = process.user.umask
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)

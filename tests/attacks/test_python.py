@@ -68,13 +68,13 @@ os.rename("/report.new", "/report")
 
 
 @contextmanager
-def sampling(minirunc: Runtime, made: Bundle) -> Iterator[dict[str, dict[str, int]]]:
+def sampling(minirunc: Runtime, made: Bundle, id: str) -> Iterator[dict[str, dict[str, int]]]:
     """A container with all capabilities that watches while the block is executed, and then tells."""
     give_python(made, SAMPLER)
     made.process["capabilities"] = {name: list(NAMES) for name in ("bounding", "effective", "permitted")}
     hosts = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "uts", "ipc", "net", "cgroup")]
     (made.rootfs / "hosts").write_text(json.dumps(hosts))
-    id = minirunc.start(made, id="sampler")
+    minirunc.start(made, id=id)
     wait_until((made.rootfs / "ready").exists, "the sampler is at work")
     told: dict[str, dict[str, int]] = {}
     yield told
@@ -123,9 +123,9 @@ def test_no_python_is_seen_during_execs(
 ) -> None:
     """exe, maps, fd, cwd, root, environ of every process, by one that may see all: the hand, then the program."""
     monkeypatch.setenv(OF_CALLER, "yes")
-    made = bundle()
-    with sampling(minirunc, made) as told:
-        execs(minirunc, "sampler", EXEC_COUNT, "/busybox/true")
+    made, id = bundle(), minirunc.id()
+    with sampling(minirunc, made, id) as told:
+        execs(minirunc, id, EXEC_COUNT, "/busybox/true")
     nothing_of_python(told, made)
 
 
@@ -135,9 +135,9 @@ def test_no_python_is_seen_during_births(
 ) -> None:
     """Other containers are made in the pid namespace: with all kinds of hooks and a directory that is copied up."""
     monkeypatch.setenv(OF_CALLER, "yes")
-    made = bundle()
-    with sampling(minirunc, made) as told:
-        births(minirunc, bundle("true"), "sampler")
+    made, id = bundle(), minirunc.id()
+    with sampling(minirunc, made, id) as told:
+        births(minirunc, bundle("true"), id)
     nothing_of_python(told, made)
 
 
@@ -148,14 +148,14 @@ def test_no_python_is_seen_inside_by_the_hosts_proc(
     """A container that has the host's /proc, or its pid namespace: in its own namespaces it sees no more."""
     monkeypatch.setenv(OF_CALLER, "yes")
     for mounted in (True, False):
-        made = bundle()
+        made, id = bundle(), minirunc.id()
         if mounted:
             made.mount("/host-proc", "bind", "/proc", "rbind")
         else:
             made.without_namespace("pid")
-        with sampling(minirunc, made) as told:
-            births(minirunc, bundle("true"), "sampler")
-            execs(minirunc, "sampler", EXEC_COUNT // 10, "/busybox/true")
+        with sampling(minirunc, made, id) as told:
+            births(minirunc, bundle("true"), id)
+            execs(minirunc, id, EXEC_COUNT // 10, "/busybox/true")
         nothing_of_python(told, made)
 
 
