@@ -119,6 +119,17 @@ def test_failure_ends_a_batch_in_parts(any_hand: Hand, place: SimpleNamespace) -
     assert not os.path.exists(place.none)
 
 
+@pytest.mark.parametrize("use", ["finish", "become"])
+def test_last_batch_too_long_is_refused(any_hand: Hand, use: str) -> None:
+    """It cannot be sent in parts: nobody is there for the second."""
+    batch = any_hand.batch()
+    for _ in range(3):
+        batch.read(0, Out(SIZE // 2), 0)
+    with pytest.raises(Error) as caught:
+        getattr(any_hand, use)(batch)
+    assert str(caught.value) == f"a batch of {3 * SIZE // 2 + 200} bytes does not fit the hand's {SIZE}"
+
+
 def test_call_too_long_alone_is_refused(any_hand: Hand, place: SimpleNamespace) -> None:
     """The longest batch fits to the byte; a call whose data does not fit is an error."""
     with pytest.raises(Error) as caught, any_hand.batch() as do:

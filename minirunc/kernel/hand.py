@@ -154,6 +154,13 @@ class Batch(Calls):
             table += _ENTRY(number(name), *words, *_ZEROS[len(words) :], flags)
         return bytes(table) + _END + bytes(data.bytes), data.outs
 
+    def encode_whole(self) -> tuple[bytes, list[tuple[Out, int]]]:
+        """The same for what cannot be sent in parts; raises Error if it is too long."""
+        message, outs = self.encode()
+        if len(message) > SIZE:
+            raise Error(f"a batch of {len(message)} bytes does not fit the hand's {SIZE}")
+        return message, outs
+
     def decode(self, reply: bytes, outs: "list[tuple[Out, int]]") -> None:
         """Put results and Out data in place; raises SyscallError for the call that ended the batch."""
         for out, offset in outs:
@@ -234,7 +241,7 @@ class Hand:
         if len(message) > SIZE:
             halves = batch.halves()
             if not halves[0].entries:
-                raise _too_long(message)
+                batch.encode_whole()  # raises
             for half in halves:
                 self.execute(half)
             return
@@ -256,9 +263,7 @@ class Hand:
 
     def finish(self, batch: Batch) -> None:
         """Send the last batch, the one that ends in execve, and let go."""
-        message, _ = batch.encode()
-        if len(message) > SIZE:
-            raise _too_long(message)
+        message, _ = batch.encode_whole()
         if trace.sink:
             for name, args, flags, _ in batch.entries:
                 if not flags >> 56 or name == "execve":
@@ -270,7 +275,7 @@ class Hand:
         """Send a batch that ends in execve and wait until that closed the control socket; raises SyscallError."""
         with self.batch() as do:
             do.fcntl(self.control, 2, 1)  # F_SETFD, FD_CLOEXEC
-        message, outs = batch.encode()
+        message, outs = batch.encode_whole()
         if not self._send(message):
             raise self._gone(batch)
         if reply := self._receive(message):
@@ -384,10 +389,6 @@ class Hand:
 
         how = hand_gone.how(self.pid, _DYING_MS)
         return Error(f"the hand (pid {self.pid}) did not answer {batch.entries[0][0]}: {how}")
-
-
-def _too_long(message: bytes) -> Error:
-    return Error(f"a batch of {len(message)} bytes does not fit the hand's {SIZE}")
 
 
 def _socketpair() -> "tuple[socket, socket]":
