@@ -81,7 +81,7 @@ def _pids() -> list[int]:
 def _parent(pid: int) -> int:
     try:
         # The command name in parentheses may hold anything, so count from its end.
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
     except (FileNotFoundError, ProcessLookupError):
         return 0
 
