@@ -17,8 +17,8 @@ from tests.ground.bundle import Bundle
 from tests.ground.runtime import IN_UML, Result, Runtime
 from tests.ground.terminal import Terminal
 
-MANY = 20 if IN_UML else 100
-SOME = 4 if IN_UML else 40  # 600 starts in all
+MANY = 20 if IN_UML else 500
+SOME = 4 if IN_UML else 40  # a thousand starts in all
 
 # Exchanges the first name with each of the others in turn, until its stdin closes.
 SWAPPER = """
