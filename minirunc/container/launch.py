@@ -1,6 +1,7 @@
 """The last steps that a birth and an exec share: from a hand inside, still with all capabilities, to the execve.
 
-    prepare   what can fail, fails here: directory, program, HOME, limits; tried with the user's rights, then given back
+    prepare   what can fail, fails here: directory, program, HOME, labels, limits, the bounding set; the program is
+              looked for with the user's rights, which are given back
     finish    one last batch: wait for `start`, drop, close, filter, execve; nobody listens any more
 
 Dropped last, because who has fewer capabilities than an attacker inside could be ptraced by him.
