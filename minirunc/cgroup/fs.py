@@ -108,6 +108,29 @@ def _check_unused(cgroup: int) -> None:
         raise StateError("container's cgroup unexpectedly frozen")
 
 
+def enter_below(cgroup: int, name: str, pid: int) -> int:
+    """Make a cgroup below and move the process `pid` there from `cgroup`; returns an fd of it, to be closed.
+
+    Only then may controllers be enabled for it: cgroup-v2.rst, "No Internal Process Constraint".
+    """
+    way = [posix.dup(cgroup)]
+    try:
+        for part in name.split("/"):
+            if part not in ("", "."):
+                cgroupfs.make(way[-1], part)
+                way.append(cgroupfs.child(way[-1], part))
+        cgroupfs.write(way[-1], "cgroup.procs", str(pid))
+        for above in way[:-1]:
+            _enable_controllers(above)
+        return posix.dup(way[-1])
+    except OSError as error:
+        error.add_note(f"unable to apply cgroup configuration: run.oci.delegate-cgroup {name}")
+        raise
+    finally:
+        for fd in way:
+            posix.close(fd)
+
+
 def limit(cgroup: int, where: str, file: str, value: str) -> None:
     """Set one limit; `where` is its JSON path. Raises ConfigError naming controller, host mode and what to do."""
     try:

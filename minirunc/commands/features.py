@@ -6,6 +6,7 @@ from minirunc.base import seams
 from minirunc.base.errors import Error, SyscallError
 from minirunc.base.version import SPEC, SPEC_OLDEST, VERSION, commit
 from minirunc.config import IGNORED, UNSUPPORTED
+from minirunc.config.annotations import UNSAFE
 from minirunc.config.hooks import Hooks
 from minirunc.config.linux import seccomp
 from minirunc.config.linux.namespaces import FLAGS
@@ -63,8 +64,7 @@ def document() -> dict[str, object]:
             "netDevices": {"enabled": _does("linux.netDevices")},
         },
         "annotations": dict(sorted(annotations.items())),
-        # It has no effect here; who strips what is listed keeps it from other runtimes, too (CVE-2024-3154).
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
+        "potentiallyUnsafeConfigAnnotations": sorted(UNSAFE),
     }
 
 

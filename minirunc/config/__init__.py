@@ -130,7 +130,7 @@ def check(config: Config) -> None:
     from minirunc.config import linux, process
 
     process.check(config.process)
-    check_present(config, __name__, ("root", "hostname", "domainname", "mounts", "hooks"), config)
+    check_present(config, __name__, ("root", "hostname", "domainname", "mounts", "hooks", "annotations"), config)
     linux.check(config)
 
 

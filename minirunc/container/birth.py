@@ -26,6 +26,7 @@ from minirunc.config.linux import (
     rootfs_propagation,
 )
 from minirunc.config.mounts import attach, target
+from minirunc.config.process import user
 from minirunc.container import clone, handover, hooks, launch
 from minirunc.container.status import CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
@@ -109,6 +110,8 @@ class Birth:
             rootfs_propagation.check_no_pivot(self.config.linux.rootfs_propagation)
         if options.listen_fds:
             self.config.process.env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
+        if self.config.annotations:
+            user.keep_groups(self.config.annotations, self.config.process.user)
         self.kinds = namespaces.flags(self.config.linux.namespaces)
         self.store.check_free()  # before the cgroup, which is in use by then, too
         self.filter: Filter | None = None
@@ -201,6 +204,10 @@ class Birth:
                 from minirunc.container import rootless
 
                 rootless.delegate(config, self.cgroup)  # now that it has been entered, which takes its owner's rights
+            if config.annotations.get("run.oci.delegate-cgroup"):
+                from minirunc.container import rootless
+
+                rootless.enter_below(config, self.cgroup, hand.pid)
             place = self._mount()
             self._hooks_before_pivot()
             self._change_root()
@@ -237,21 +244,22 @@ class Birth:
         cgroup = self._cgroup_on_host()
         place = target.Place(hand, self.root, self.options.bundle, self.state.rootfs, cgroup, userns)
         place.label = config.linux.mount_label
+        place.context = config.annotations.get("run.oci.mount_context_type", place.context)
         attach.apply(config.mounts, place)
         if own:
             if not attach.is_bound(config.mounts, "/dev"):
                 devices.apply(config.linux.devices, place.tree, hand, bind=userns)
             readonly_paths.apply(config.linux.readonly_paths, place.tree, hand)
-            masked_paths.apply(config.linux.masked_paths, place.tree, hand, config.linux.mount_label)
+            masked_paths.apply(config.linux.masked_paths, place.tree, hand, place.label_option())
         return place
 
     def _hooks_before_pivot(self) -> None:
         listed = self.config.hooks
         if listed is None:
             return
-        text = hooks.state_text(self.state, CREATING, self.hand.pid)
-        hooks.run_outside("prestart", listed.prestart, text, self.state.bundle)
-        hooks.run_outside("createRuntime", listed.create_runtime, text, self.state.bundle)
+        told = hooks.Told(self.state, CREATING, self.hand.pid)
+        hooks.run_outside("prestart", listed.prestart, told)
+        hooks.run_outside("createRuntime", listed.create_runtime, told)
         if listed.create_container:
             from minirunc.container import enter
 
@@ -304,6 +312,9 @@ class Birth:
                 self.master = handover.give_terminal(self.master, console_socket)
             if pidfd_socket:
                 handover.send_pidfd(pidfd_socket, b"standard", self.hand.pid)
+            receiver = self.config.annotations.get("run.oci.pidfd_receiver")
+            if receiver:
+                handover.send_pidfd(receiver, b" ", self.hand.pid, self.state.bundle)
             self.store.save(self.state)
             if self.fifo is None:
                 self._start_container_hooks()
@@ -330,8 +341,8 @@ class Birth:
     def run_poststart(self) -> None:
         """After the process was released; a failure ends the container (runtime-spec 1.3)."""
         if self.config.hooks:
-            text = hooks.state_text(self.state, RUNNING, self.state.pid)
-            hooks.run_outside("poststart", self.config.hooks.poststart, text, self.state.bundle)
+            told = hooks.Told(self.state, RUNNING, self.state.pid)
+            hooks.run_outside("poststart", self.config.hooks.poststart, told)
 
     def _undo(self, error: BaseException) -> None:
         """Nothing is left of a birth that failed."""
@@ -343,8 +354,7 @@ class Birth:
         if oom and isinstance(error, Error):
             error.add_note("container init was OOM-killed (memory limit too low?)")
         if self.config.hooks:
-            text = hooks.state_text(self.state, STOPPED, 0)
-            hooks.run_poststop(self.config.hooks.poststop, text, self.state.bundle)
+            hooks.run_poststop(self.config.hooks.poststop, hooks.Told(self.state, STOPPED, 0))
 
     def _oom_killed(self) -> bool:
         if self.cgroup < 0:

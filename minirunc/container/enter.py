@@ -268,9 +268,9 @@ def run_create_container_hooks(state: State, config: Config, pid: int, pid_insid
             do.chdir(state.rootfs)  # where runc has them
         hooks.execute(hand, hook, None)
 
-    text = hooks.state_text(state, CREATING, pid_inside)
+    told = hooks.Told(state, CREATING, pid_inside)
     for index, hook in enumerate(config.hooks.create_container if config.hooks else []):
-        hooks.run("createContainer", index, hook, text, go)
+        hooks.run("createContainer", index, hook, told, go)
 
 
 def run_start_container_hooks(state: State, config: Config, pid_inside: int, seccomp: "Filter | None") -> None:
@@ -291,9 +291,10 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
             program.envp = hooks.vector(hook.env)
         launch.finish(hand, process, program, None, 0)
 
-    text = hooks.state_text(state, CREATED, pid_inside)
+    user.keep_groups(config.annotations, config.process.user)
+    told = hooks.Told(state, CREATED, pid_inside)
     for index, hook in enumerate(config.hooks.start_container if config.hooks else []):
-        hooks.run("startContainer", index, hook, text, go)
+        hooks.run("startContainer", index, hook, told, go)
 
 
 def _as_process(hook: Hook, containers: Process) -> Process:

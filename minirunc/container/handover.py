@@ -44,8 +44,10 @@ def give_terminal(master: int, console_socket: str) -> int | None:
     return None
 
 
-def send_pidfd(path: str, payload: bytes, pid: int) -> None:
-    """A pidfd of the process to --pidfd-socket."""
+def send_pidfd(path: str, payload: bytes, pid: int, base: str = "") -> None:
+    """A pidfd of the process to --pidfd-socket, or to what an annotation names; a relative path is below `base`."""
+    if base and not path.startswith("/"):
+        path = f"{base}/{path}"
     pidfd = procfs.pidfd(pid)
     try:
         send_fd(path, payload, pidfd)

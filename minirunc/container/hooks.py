@@ -40,26 +40,37 @@ def state_text(state: State, status: str, pid: int) -> str:
     return jsontext.dumps(value)
 
 
+class Told:
+    """What hooks are told of the container at one moment, and what they are run with."""
+
+    __slots__ = ("annotations", "bundle", "text")
+
+    def __init__(self, state: State, status: str, pid: int) -> None:
+        self.text = state_text(state, status, pid)
+        self.bundle = state.bundle
+        self.annotations = state.annotations
+
+
 def kinds(listed: Hooks | None) -> list[str]:
     """Which kinds of hooks there are: later commands need not read config.json for those that are not."""
     return [] if listed is None else [kind for kind, _, _, _ in Hooks.fields.values() if getattr(listed, kind)]
 
 
-def run_outside(kind: str, hooks: list[Hook], text: str, directory: str) -> None:
-    """Run them in the runtime's namespaces, in `directory` if it is there; raises Error for the first that fails."""
+def run_outside(kind: str, hooks: list[Hook], told: Told) -> None:
+    """Run them in the runtime's namespaces, in the bundle if it is there; raises Error for the first that fails."""
 
     def go(hand: Hand, hook: Hook) -> None:
         with hand.batch() as do:
-            do.tolerate(do.chdir(directory))
+            do.tolerate(do.chdir(told.bundle))
         execute(hand, hook, None)
 
     for index, hook in enumerate(hooks):
-        run(kind, index, hook, text, go)
+        run(kind, index, hook, told, go)
 
 
-def run(kind: str, index: int, hook: Hook, text: str, go: "Callable[[Hand, Hook], None]") -> None:
+def run(kind: str, index: int, hook: Hook, told: Told, go: "Callable[[Hand, Hook], None]") -> None:
     """Run one and wait for it: `go` has a hand become it, the state on its stdin. Raises Error if it fails."""
-    given = _streams(text)
+    given = _streams(told)
     try:
         hand = Hand()
         try:
@@ -98,15 +109,32 @@ def vector(strings: list[str]) -> Words:
     return Words(*(text.encode("utf-8", "surrogateescape") for text in strings), 0)
 
 
-def _streams(text: str) -> tuple[int, int, int]:
-    """stdin with the state, and empty files for stdout and stderr."""
-    state = memfd("state", 1)
-    posix.write(state, text.encode("utf-8", "surrogateescape"))
-    posix.lseek(state, 0, 0)
-    return state, memfd("stdout", 1), memfd("stderr", 1)
+def _streams(told: Told) -> list[int]:
+    """stdin with the state, and for stdout and stderr empty files, or what annotations name."""
+    given = [memfd("state", 1)]
+    try:
+        posix.write(given[0], told.text.encode("utf-8", "surrogateescape"))
+        posix.lseek(given[0], 0, 0)
+        for name in ("stdout", "stderr"):
+            path = told.annotations.get(f"run.oci.hooks.{name}")
+            given.append(_appended(path, told.bundle) if path else memfd(name, 1))
+    except BaseException:
+        for fd in given:
+            posix.close(fd)
+        raise
+    return given
 
 
-def _wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, int]) -> None:
+def _appended(path: str, bundle: str) -> int:
+    """A file of the host to write to, made where it is missing; a relative path is below the bundle."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOCTTY
+    try:
+        return posix.open(path if path.startswith("/") else f"{bundle}/{path}", flags, 0o600)
+    except OSError as error:
+        raise Error(f"output of hooks: open {path}: {posix.strerror(error.errno or 0).lower()}") from None
+
+
+def _wait(kind: str, index: int, hook: Hook, pid: int, given: list[int]) -> None:
     """Wait for the hook within its timeout; raises Error unless it exits with 0."""
     pidfd = procfs.pidfd(pid)
     try:
@@ -129,8 +157,15 @@ def _wait(kind: str, index: int, hook: Hook, pid: int, given: tuple[int, int, in
         )
     if status:
         how = f"signal: {_signal(status)}" if status & 127 else f"exit status {status >> 8}"
-        out, err = (posix.pread(fd, _SHOWN, 0).decode(errors="replace") for fd in given[1:])
+        out, err = (_said(fd) for fd in given[1:])
         raise Error(f"error running {kind} hook #{index}: {hook.path}: {how}, stdout: {out}, stderr: {err}")
+
+
+def _said(fd: int) -> str:
+    try:
+        return posix.pread(fd, _SHOWN, 0).decode(errors="replace")
+    except OSError:  # a file of an annotation's, opened for writing alone
+        return ""
 
 
 def _signal(status: int) -> str:
@@ -141,10 +176,10 @@ def _signal(status: int) -> str:
     return f"{name} (core dumped)" if status & 128 else name
 
 
-def run_poststop(hooks: list[Hook], text: str, directory: str) -> None:
+def run_poststop(hooks: list[Hook], told: Told) -> None:
     """All of them, whatever one says: a failure is only logged (runtime-spec runtime.md "Lifecycle")."""
     for index, hook in enumerate(hooks):
         try:
-            run_outside("poststop", [hook], text, directory)
+            run_outside("poststop", [hook], told)
         except Error as error:
             log.warning(str(error).replace("hook #0", f"hook #{index}"))

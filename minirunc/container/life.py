@@ -88,9 +88,8 @@ def _poststart_hooks(store: Store, state: State) -> None:
     from minirunc.container import hooks
 
     listed = config_of(store).hooks
-    text = hooks.state_text(state, RUNNING, state.pid)
     try:
-        hooks.run_outside("poststart", listed.poststart if listed else [], text, state.bundle)
+        hooks.run_outside("poststart", listed.poststart if listed else [], hooks.Told(state, RUNNING, state.pid))
     except Error:
         _end_process(store, state)
         raise
@@ -298,7 +297,7 @@ def _remove(store: Store, state: State) -> None:
     if poststop:
         from minirunc.container import hooks
 
-        hooks.run_poststop(poststop, hooks.state_text(state, STOPPED, 0), state.bundle)
+        hooks.run_poststop(poststop, hooks.Told(state, STOPPED, 0))
 
 
 def _ended(store: Store, state: State) -> int | None:

@@ -4,6 +4,7 @@ import posix
 
 from minirunc.base import log
 from minirunc.base.errors import ConfigError
+from minirunc.cgroup import fs
 from minirunc.config import Config
 from minirunc.config.linux import namespaces, resources
 from minirunc.kernel import cgroupfs, procfs
@@ -79,6 +80,15 @@ def why_no_namespaces(errno: int, *, user: bool) -> str:
             " kernel.apparmor_restrict_unprivileged_userns or a seccomp filter may say so"
         )
     return ""
+
+
+def enter_below(config: Config, cgroup: int, pid: int) -> None:
+    """Have the process `pid` begin in a cgroup of its own below the container's: annotation run.oci.delegate-cgroup."""
+    if cgroup < 0:
+        raise ConfigError('annotations["run.oci.delegate-cgroup"]', "the container has no cgroup of its own")
+    below = fs.enter_below(cgroup, config.annotations["run.oci.delegate-cgroup"], pid)
+    delegate(config, below)
+    posix.close(below)
 
 
 def delegate(config: Config, cgroup: int) -> None:

@@ -118,7 +118,7 @@ def test_nothing_is_written_into_the_image(tmp_path: Path, minirunc: Runtime, bu
         for place in [mount["destination"] for mount in made.config["mounts"]]:
             if place.count("/") == 1:
                 (made.rootfs / place[1:]).mkdir(exist_ok=True)
-        made.config["annotations"] = {"run.oci.handler": "krun", "krun.cpus": "1"}
+        made.config["annotations"] = {"module.wasm.image/variant": "compat", "krun.cpus": "1"}
         before = sorted((path, path.lstat().st_mtime_ns) for path in made.rootfs.rglob("*"))
         ran(minirunc.run(made))
         id = minirunc.create(made)

@@ -45,7 +45,7 @@ KIND = 0o170000
 
 def apply(masked_paths: list[str], tree: inroot.Tree, hand: Hand, label: str = "") -> None:
     """Cover them: a file with the host's null device, checked to be it (CVE-2025-31133), directories with one empty
-    read-only tmpfs that all share (a superblock each would stall big hosts); `label` is linux.mountLabel, for that.
+    read-only tmpfs that all share (a superblock each would stall big hosts); `label` is for that, as a mount option.
     What is not there needs no cover.
 
     In procfs and sysfs nobody can move what is covered. On a volume whose content others change, a path that is missing
@@ -94,7 +94,8 @@ def _kind(room: Out) -> int:
 def _cover_directories(targets: list[int], label: str, do: Batch) -> None:
     fs = do.fsopen("tmpfs", FSOPEN_CLOEXEC)
     if label:
-        do.fsconfig(fs, FSCONFIG_SET_STRING, "context", label)
+        context, _, value = label.partition("=")
+        do.fsconfig(fs, FSCONFIG_SET_STRING, context, value)
     do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_blocks", "1")
     do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1")
     do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)

@@ -305,7 +305,7 @@ def _make_and_attach(job: Job, place: Place, onto: target.Target | None) -> tupl
         with place.hand.batch() as do:
             _close_used(place, do)
             fs = do.fsopen(job.fs_type, FSOPEN_CLOEXEC)
-            _configure(fs, job, place.label, do)
+            _configure(fs, job, place, do)
             tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(job.options.flags))
             do.close(fs)
             if onto is None:
@@ -324,9 +324,9 @@ def _make_and_attach(job: Job, place: Place, onto: target.Target | None) -> tupl
     return int(tree), int(moved) >= 0
 
 
-def _configure(fs: Fd, job: Job, label: str, do: Batch) -> None:
-    if label and job.fs_type not in _UNLABELLED:
-        do.fsconfig(fs, FSCONFIG_SET_STRING, "context", label)
+def _configure(fs: Fd, job: Job, place: Place, do: Batch) -> None:
+    if place.label and job.fs_type not in _UNLABELLED:
+        do.fsconfig(fs, FSCONFIG_SET_STRING, place.context, place.label)
     if job.mount.source:
         do.fsconfig(fs, FSCONFIG_SET_STRING, "source", job.mount.source)
     for flag, name in _SUPERBLOCK:

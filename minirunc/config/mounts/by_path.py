@@ -14,7 +14,7 @@ def new(job: Job, onto: Target, place: Place) -> int:
     """Mount a new file system onto the target; returns its fd."""
     if job.options.idmap:
         raise Error("an option of more than 255 bytes does not go with an id mapping")
-    label = [f'context="{place.label}"'] if place.label else []
+    label = [f'{place.context}="{place.label}"'] if place.label else []
     _mount(job, onto, ",".join([*job.options.data, *label]), place)
     place.mounted(job.in_root)
     tree = inroot.open_path(place.hand, *place.tree.at(job.in_root))

@@ -39,7 +39,8 @@ class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
     __slots__ = (
-        "bundle", "cgroup", "hand", "label", "late", "root", "rootfs", "tree", "used", "user_namespaces", "userns",
+        "bundle", "cgroup", "context", "hand", "label", "late", "root", "rootfs", "tree", "used",
+        "user_namespaces", "userns",
     )  # fmt: skip
 
     def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
@@ -51,9 +52,14 @@ class Place:
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
         self.userns = userns
         self.label = ""  # linux.mountLabel
+        self.context = "context"  # the option it is given by: mount(8), "Mounting with SELinux"
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place
         self.user_namespaces: dict[tuple[str, str], int] = {}  # our fds, by uid_map and gid_map, of id-mapped mounts
+
+    def label_option(self) -> str:
+        """The mount option of linux.mountLabel, or "" without one."""
+        return f"{self.context}={self.label}" if self.label else ""
 
     def mounted(self, destination: str, fd: int = -1) -> None:
         """Note a mount, and its fd if it is of our own making."""

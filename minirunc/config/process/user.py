@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.process import Process
 
+KEPT: list[int] = []  # as additional_gids, this very list: no setgroups(2) (annotation run.oci.keep_original_groups)
+
 _NO_ID = 2**32 - 1  # "leave as it is" to setuid(2) and its kin
 
 
@@ -34,6 +36,12 @@ def check(process: "Process") -> None:
         raise ConfigError(where, f"{_NO_ID} is not an id")
     if user.umask is not None and user.umask > 0o777:
         raise ConfigError("process.user.umask", f"must be at most 511 (octal 777), got {user.umask}")
+
+
+def keep_groups(annotations: dict[str, str], user: User) -> None:
+    """Leave the caller's supplementary groups to the process, if an annotation says so."""
+    if annotations.get("run.oci.keep_original_groups", "0") != "0":
+        user.additional_gids = KEPT
 
 
 def assume(user: User, do: Batch) -> Fd:
@@ -83,6 +91,8 @@ def apply(user: User, do: Batch) -> None:
 
 def _setgroups(user: User, do: Batch) -> Fd:
     gids = user.additional_gids
+    if gids is KEPT:
+        return 0
     setting = do.setgroups(pack(f"<{len(gids)}I", *gids), len(gids))
     if not gids:
         do.tolerate(setting)  # a user namespace made without privilege denies it (user_namespaces(7))

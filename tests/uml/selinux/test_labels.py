@@ -114,6 +114,34 @@ def test_mounts_have_the_mount_label(minirunc: Runtime, boxed: Callable[..., Bun
     assert labelled == {"/dev", "/dev/pts", "/dev/shm", "/etc"}
 
 
+@pytest.mark.parametrize("kind", ["context", "fscontext", "rootcontext"])
+def test_annotation_says_how_the_mount_label_is_given(
+    minirunc: Runtime, boxed: Callable[..., Bundle], kind: str
+) -> None:
+    """run.oci.mount_context_type: the option it is, of what is mounted by either way, and what covers directories."""
+    made = boxed("cat /proc/self/mountinfo")
+    made.linux["mountLabel"] = FILES
+    made.linux["maskedPaths"] = ["/etc"]
+    (made.rootfs / "long").mkdir()
+    made.mount("/long", "tmpfs", "tmpfs", f"size={'0' * 300}100000")
+    made.config["annotations"] = {"run.oci.mount_context_type": kind}
+    status, out, err = minirunc.run(made)
+    assert (status, err) == (0, "")
+    found = inside.mounts(out)
+    labelled = {point for point, mount in found.items() if f"{kind}={FILES}" in mount.superblock}
+    assert labelled == {"/dev", "/dev/pts", "/dev/shm", "/etc", "/long"}
+
+
+def test_annotation_asks_for_a_context_that_the_file_system_does_not_take(
+    minirunc: Runtime, boxed: Callable[..., Bundle]
+) -> None:
+    """defcontext is for file systems that keep labels, which this policy has none of: the kernel's refusal."""
+    made = boxed()
+    made.linux["mountLabel"] = FILES
+    made.config["annotations"] = {"run.oci.mount_context_type": "defcontext"}
+    assert "invalid argument" in minirunc.run(made).err
+
+
 def test_mount_with_a_long_option_has_the_mount_label(minirunc: Runtime, boxed: Callable[..., Bundle]) -> None:
     """It is mounted by mount(2), in whose words the context is quoted."""
     made = boxed("cat /proc/self/mountinfo")

@@ -1,0 +1,98 @@
+"""annotations: passed on to `state`, `list` and hooks; those in HONOURED change what the runtime does, as in crun.
+
+Each is read where it acts, by its name. `features` lists them as unsafe: who passes on what less trusted users wrote
+is to strip them.
+"""
+
+from minirunc.base import log
+from minirunc.base.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from minirunc.config import Config
+
+CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8), "Mounting with SELinux"
+
+_POD = "io.kubernetes.cri.container-type"
+
+
+def _any(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001 - every annotation's check gets both
+    return ""
+
+
+def _path(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
+    return "" if value else "must be a path"
+
+
+def _context(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
+    known = value in CONTEXTS
+    return "" if known else f'invalid mount context type "{value}" (must be one of: {", ".join(CONTEXTS)})'
+
+
+def _below(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
+    if ".." in value.split("/"):
+        return f'invalid ".." component in delegate-cgroup "{value}"'
+    return "must name a cgroup below the container's" if value and not value.strip("/.") else ""
+
+
+def _handler(value: str, annotations: dict[str, str]) -> str:
+    """A pod's sandbox is an ordinary process whatever the handler (as in crun)."""
+    if not value or annotations.get(_POD) == "sandbox":
+        return ""
+    return f'there is no handler "{value}"; take the annotation out to have an ordinary process, or use crun'
+
+
+# What changes what the runtime does, and how a value is checked: a function that says what is wrong with it.
+HONOURED: "dict[str, Callable[[str, dict[str, str]], str]]" = {
+    "run.oci.delegate-cgroup": _below,
+    "run.oci.handler": _handler,
+    "run.oci.hooks.stderr": _path,
+    "run.oci.hooks.stdout": _path,
+    "run.oci.keep_original_groups": _any,
+    "run.oci.mount_context_type": _context,
+    "run.oci.pidfd_receiver": _path,
+}
+
+# What other runtimes act on, by name or, ending in ".", by how the name begins, and why it is without effect here.
+WITHOUT_EFFECT = {
+    "bundle": "the bundle is --bundle",
+    "krun.": "there is no krun handler",
+    "module.wasm.image/variant": "there is no WebAssembly handler",
+    "org.criu.": "there is no checkpoint",
+    "org.systemd.property.": "there is no systemd cgroup driver",
+    "run.oci.systemd.": "there is no systemd cgroup driver",
+    "run.oci.": "it is not known",
+}
+
+# Listed by `features`: who strips what is listed keeps the last from other runtimes, too (CVE-2024-3154).
+UNSAFE = (*HONOURED, "org.systemd.property.")
+
+
+def check(config: "Config") -> None:
+    """The values of those that are honoured; a debug line for each that other runtimes would act on."""
+    for name, value in config.annotations.items():
+        says = HONOURED.get(name)
+        if says is None:
+            if log.debugging():
+                _tell(name)
+            continue
+        wrong = says(value, config.annotations) or _unfit(value)
+        if wrong:
+            raise ConfigError(f'annotations["{name}"]', wrong)
+
+
+def _unfit(value: str) -> str:
+    """Annotations may hold anything, but no system call takes this."""
+    try:
+        return "contains a NUL byte" if b"\0" in value.encode("utf-8", "surrogateescape") else ""
+    except UnicodeEncodeError:
+        return "contains half of a surrogate pair"
+
+
+def _tell(name: str) -> None:
+    for start, why in WITHOUT_EFFECT.items():
+        if name == start or (start.endswith(".") and name.startswith(start)):
+            log.debug(f"annotation {name} has no effect: {why}")
+            return
