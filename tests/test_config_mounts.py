@@ -2,7 +2,15 @@
 
 import pytest
 
-from minirunc.config.mounts.options import EXTENSIONS, PROPAGATION, RECURSIVE, WORDS, parse_options
+from minirunc.config.mounts.options import (
+    EXTENSIONS,
+    IDMAP,
+    OF_THE_FILE_SYSTEM,
+    PROPAGATION,
+    RECURSIVE,
+    WORDS,
+    parse_options,
+)
 from minirunc.kernel.constants import (
     MOUNT_ATTR__ATIME,
     MOUNT_ATTR_NOATIME,
@@ -109,10 +117,19 @@ def test_extensions_are_flags_of_their_own() -> None:
     assert parse_options(["idmap", "ridmap"]).idmap == "ridmap"
 
 
-def test_the_words_are_runcs() -> None:
-    """`runc features` lists 60."""
-    words = [*WORDS, *PROPAGATION, *RECURSIVE, *EXTENSIONS]
+def test_the_words_are_runcs_and_cruns() -> None:
+    """`runc features` lists 60; crun has eight more, and runc takes the two of id mappings, too."""
+    words = [*WORDS, *PROPAGATION, *RECURSIVE, "tmpcopyup"]
     assert len(words) == len(set(words)) == 60
+    more = [*OF_THE_FILE_SYSTEM, *EXTENSIONS, *IDMAP]
+    assert len(more) == 5 + 4 + 2
+    assert set(words) & set(more) == {"tmpcopyup"}
+
+
+def test_crun_words_of_the_file_system_are_the_words_without_r() -> None:
+    for word in OF_THE_FILE_SYSTEM:
+        one, other = parse_options([word]), parse_options([word[1:]])
+        assert (one.flags, one.cleared, one.data) == (other.flags, other.cleared, [])
 
 
 REFUSED = [
@@ -127,6 +144,14 @@ REFUSED = [
     (
         [{"destination": "/a", "type": "ramfs", "options": ["tmpcopyup"]}],
         "mounts[0].options: tmpcopyup is for tmpfs only",
+    ),
+    (
+        [{"destination": "/a", "type": "tmpfs", "options": ["copy-symlink"]}],
+        "mounts[0].options: copy-symlink and src-nofollow are of a source that is bound: add bind or rbind",
+    ),
+    (
+        [{"destination": "/a", "options": ["bind", "copy-symlink", "dest-nofollow"]}],
+        "mounts[0].options: copy-symlink is mutually exclusive with src-nofollow and dest-nofollow",
     ),
 ]
 

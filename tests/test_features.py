@@ -50,11 +50,11 @@ def test_hooks_and_namespaces_are_all_of_the_spec(features):
 
 
 def test_mount_options_are_sorted_words(features):
-    """containerd sets recursive read-only mounts only where `rro` is listed; idmap words are not listed."""
+    """containerd sets recursive read-only mounts only where `rro` is listed; runc does not list idmap, crun does."""
     words = features["mountOptions"]
     assert words == sorted(set(words))
     assert {"bind", "rbind", "ro", "rro", "rprivate", "tmpcopyup", "nosymfollow"} <= set(words)
-    assert not {"idmap", "ridmap", ""} & set(words)
+    assert {"idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow", "rsync"} <= set(words)
 
 
 def test_capabilities_are_in_the_kernels_order(features):

@@ -10,7 +10,7 @@ from minirunc.config.annotations import UNSAFE
 from minirunc.config.hooks import Hooks
 from minirunc.config.linux import seccomp
 from minirunc.config.linux.namespaces import FLAGS
-from minirunc.config.mounts.options import EXTENSIONS, PROPAGATION, RECURSIVE, WORDS
+from minirunc.config.mounts.options import EXTENSIONS, IDMAP, OF_THE_FILE_SYSTEM, PROPAGATION, RECURSIVE, WORDS
 from minirunc.config.process.capabilities import NAMES
 from minirunc.kernel.seccomp import Library
 from minirunc.kernel.syscalls import local
@@ -45,7 +45,7 @@ def document() -> dict[str, object]:
         "ociVersionMin": SPEC_OLDEST,
         "ociVersionMax": SPEC,
         "hooks": list(Hooks.fields),
-        "mountOptions": sorted({*WORDS, *PROPAGATION, *RECURSIVE, *EXTENSIONS}),
+        "mountOptions": sorted({*WORDS, *OF_THE_FILE_SYSTEM, *PROPAGATION, *RECURSIVE, *EXTENSIONS, *IDMAP}),
         "linux": {
             "namespaces": sorted(FLAGS),
             "capabilities": list(NAMES),

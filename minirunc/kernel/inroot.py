@@ -31,11 +31,12 @@ class Tree:
     is moved meanwhile, and whatever stands there then (CVE-2019-19921, CVE-2023-27561).
     """
 
-    __slots__ = ("own", "root")
+    __slots__ = ("above", "own", "root")
 
     def __init__(self, root: int) -> None:
         self.root = root
         self.own: dict[str, int] = {}  # destination, clean: fd of the mount, or -1 for one with others' content
+        self.above: set[str] = set()  # directories that hold one of them, at any depth
 
     def at(self, in_root: str) -> tuple[int, str]:
         """Where to open the path from, and what is left of it."""
@@ -48,9 +49,16 @@ class Tree:
 
     def mounted(self, in_root: str, fd: int = -1) -> list[int]:
         """Note what is mounted there now; returns the fds of what that covers, for the caller to close."""
-        covered = [name for name in self.own if f"{name}/".startswith(f"{in_root}/")]
-        gone = [self.own.pop(name) for name in covered]
-        self.own[in_root] = fd
+        gone: list[int] = []
+        if in_root in self.own or in_root in self.above:
+            covered = [name for name in self.own if f"{name}/".startswith(f"{in_root}/")]
+            gone = [self.own.pop(name) for name in covered]
+        # What is others' on others' is opened from the root all the same; of /dev it is asked whether there is a mount.
+        if fd >= 0 or in_root == "/dev" or self.at(in_root)[0] != self.root:
+            self.own[in_root] = fd
+            above = in_root
+            while above := above.rpartition("/")[0]:
+                self.above.add(above)
         return [fd for fd in gone if fd >= 0]
 
 

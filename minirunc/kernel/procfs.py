@@ -74,7 +74,7 @@ def write(name: str, value: str) -> None:
         posix.close(fd)
 
 
-def open_in_mount_ns(pid: int, on_host: str) -> int:
+def open_in_mount_ns(pid: int, on_host: str, flags: int = 0) -> int:
     """An O_PATH fd of a path in the mount namespace of `pid`, walked to with our rights, not those of `pid`.
 
     By its root as /proc shows it, so that the mount found is of that namespace, with the flags locked there.
@@ -84,7 +84,7 @@ def open_in_mount_ns(pid: int, on_host: str) -> int:
 
     root = posix.open(f"/proc/{pid}/root", posix.O_PATH | posix.O_CLOEXEC)
     try:
-        return int(local().openat2(root, on_host, posix.O_PATH | posix.O_CLOEXEC, RESOLVE_IN_ROOT))
+        return int(local().openat2(root, on_host, posix.O_PATH | posix.O_CLOEXEC | flags, RESOLVE_IN_ROOT))
     finally:
         posix.close(root)
 

@@ -361,3 +361,43 @@ def test_volume_that_a_link_brings_to_dev(tmp_path: Path, minirunc: Runtime, bun
                 assert ran(minirunc.run(made)) == "inside\n"
             else:
                 refused(minirunc.run(made), "/dev in the container is a mount that mounts[] does not name")
+
+
+@attack("a link made in the image (copy-symlink)", "links in the image", "made below a parent's fd, followed by nobody")
+def test_copied_links_stay_in_the_root(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """mounts[].options copy-symlink: its parents are links out, and it is one itself, mounted upon right after."""
+    made = bundle("cat /proc/self/mountinfo")
+    with untouched(tmp_path) as host:
+        out = made.path / "out"
+        out.symlink_to(host / "directory")
+        for way, text in links_to(host / "directory").items():
+            (made.rootfs / way).symlink_to(text)
+            made.mount(f"/{way}/copied-{way}", "bind", "out", "bind", "copy-symlink")
+            made.mount(f"/{way}/copied-{way}/by-{way}", "tmpfs", "tmpfs")
+        mounts = inside.mounts(ran(minirunc.run(made)))
+        for way in links_to(host):
+            assert f"{host}/directory/by-{way}" in mounts
+            assert os.readlink(made.rootfs / f"{host}/directory/copied-{way}"[1:]) == str(host / "directory")
+
+
+@attack("a target that is not followed (dest-nofollow)", "links in the image", IN_ROOT)
+def test_targets_that_are_not_followed(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """mounts[].options dest-nofollow, src-nofollow: links above the last part are followed in the root, that one is
+    mounted on; no link of /proc is covered."""
+    made = bundle("cat /proc/self/mountinfo")
+    with untouched(tmp_path) as host:
+        (made.path / "out").symlink_to(host / "file")
+        for way, text in links_to(host / "file").items():
+            (made.rootfs / way).symlink_to(text.removesuffix("/."))
+            (made.rootfs / f"{way}-up").symlink_to(os.path.dirname(text.removesuffix("/.")))
+            made.mount(f"/{way}", "bind", "/etc/hostname", "bind", "dest-nofollow")
+            made.mount(f"/{way}-up/new-{way}", "bind", "out", "bind", "src-nofollow", "dest-nofollow")
+        mounts = inside.mounts(ran(minirunc.run(made)))
+        for way in links_to(host):
+            assert {f"/{way}", f"{host}/new-{way}"} <= set(mounts)
+        for destination in ("/proc/self", "/proc/1/exe", "/proc/self/root", "/proc/mounts"):
+            for source, words in (("/etc/hostname", ["dest-nofollow"]), ("out", ["dest-nofollow", "src-nofollow"])):
+                made = bundle()
+                (made.path / "out").symlink_to(host / "file")
+                made.mount(destination, "bind", source, "bind", *words)
+                refused(minirunc.run(made), "it is inside /proc", "no such file or directory", "too many levels")

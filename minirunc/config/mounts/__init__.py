@@ -3,7 +3,7 @@
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
 from minirunc.config import IDMapping
-from minirunc.config.mounts.options import parse_options
+from minirunc.config.mounts.options import Options, parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +34,19 @@ def check(config: "Config") -> None:
             raise ConfigError(f"{where}.options", why)
         if options.tmpcopyup and mount.type != "tmpfs":
             raise ConfigError(f"{where}.options", "tmpcopyup is for tmpfs only")
+        if options.copy_symlink or options.src_nofollow:
+            _check_links(options, f"{where}.options")
         if options.idmap or mount.uid_mappings or mount.gid_mappings:
             from minirunc.config.mounts import idmap
 
             idmap.check(config, mount, options, where)
+
+
+def _check_links(options: Options, where: str) -> None:
+    if not options.bind or options.remount:
+        raise ConfigError(where, "copy-symlink and src-nofollow are of a source that is bound: add bind or rbind")
+    if options.copy_symlink and (options.src_nofollow or options.dest_nofollow):
+        raise ConfigError(where, "copy-symlink is mutually exclusive with src-nofollow and dest-nofollow")
 
 
 def warnings(config: "Config") -> list[str]:

@@ -15,6 +15,7 @@ from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
     FSCONFIG_CMD_CREATE,
     FSCONFIG_SET_FLAG,
     FSCONFIG_SET_STRING,
@@ -46,6 +47,7 @@ from minirunc.kernel.constants import (
     MS_RELATIME,
     MS_STRICTATIME,
     MS_SYNCHRONOUS,
+    O_NOFOLLOW,
     OPEN_TREE_CLOEXEC,
     OPEN_TREE_CLONE,
     PROC_SUPER_MAGIC,
@@ -172,9 +174,16 @@ def _bind(job: Job, place: Place) -> None:
     source, options = job.mount.source, job.options
     if not source.startswith("/"):
         source = f"{place.bundle}/{source}"
+    if options.copy_symlink:
+        from minirunc.config.mounts import links
+
+        if links.copy(source, job, place):
+            return
     if place.userns and options.recursive and options.flags & MS_RDONLY and source.rstrip("/") == "/sys":
         options.rec_set |= MOUNT_ATTR_RDONLY  # its cgroups, too: some are the user's own (CVE-2023-25809)
     tree, mode = _source_tree(source, options, place)
+    if mode & target.KIND == target.LINK:
+        job.nofollow = O_NOFOLLOW
     onto_proc = job.in_root == "/proc"
     onto = target.bound(job, place, mode, procfs=onto_proc and _is_procfs(tree, place))
     _map_ids(tree, job, place)
@@ -215,13 +224,15 @@ def _set_flags(tree: int, options: Options, place: Place) -> None:
 def _source_tree(source: str, options: Options, place: Place) -> tuple[int, int]:
     """A detached copy of the source's mounts, and the source's st_mode."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if options.recursive else 0)
+    if options.src_nofollow:
+        flags |= AT_SYMLINK_NOFOLLOW
     stat = Out(256)
     with place.hand.batch() as do:
         tree = do.tolerate(do.open_tree(AT_FDCWD, source, flags))
         do.tolerate(do.statx(tree, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat))
     if int(tree) == -EACCES and place.userns:
         # The container's root may not walk there; we may.
-        outside = procfs.open_in_mount_ns(place.hand.pid, source)
+        outside = procfs.open_in_mount_ns(place.hand.pid, source, O_NOFOLLOW if options.src_nofollow else 0)
         found = place.hand.send_fd(outside)
         close(outside)
         with place.hand.batch() as do:
@@ -247,7 +258,7 @@ def _new(job: Job, place: Place) -> None:
     long = any(len(word) > _LONGEST for word in options.data)
     as_it_was = job.fs_type == "tmpfs" and not any(word.startswith("mode=") for word in options.data)
     onto: target.Target | None = None
-    if long or as_it_was or options.tmpcopyup or options.idmap:
+    if long or as_it_was or options.tmpcopyup or options.idmap or options.dest_nofollow:
         onto = target.directory(job, place)
         if as_it_was and not onto.made:
             options.data.insert(0, f"mode={onto.mode & 0o7777:04o}")
@@ -317,6 +328,8 @@ def _make_and_attach(job: Job, place: Place, onto: target.Target | None) -> tupl
     except SyscallError as error:
         if error.call.startswith("fs"):
             error.message += _kernel_says(int(fs), place)
+        if error.call == "fsopen" and job.fs_type in ("", "none", "bind"):
+            error.message += ": no file system; a bind mount has the option bind or rbind"
         raise
     if look and landing and int(moved) >= 0:
         look.refuse(job, procfs=job.fs_type == "proc")

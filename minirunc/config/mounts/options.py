@@ -1,4 +1,4 @@
-"""mounts[].options: runc's option words and what each means to mount(2) and mount_setattr(2)."""
+"""mounts[].options: runc's and crun's option words and what each means to mount(2) and mount_setattr(2)."""
 
 from minirunc.kernel.constants import (
     MOUNT_ATTR__ATIME,
@@ -73,6 +73,9 @@ WORDS = {
     "sync": (True, MS_SYNCHRONOUS),
 }
 
+# crun's: said of the file system, of which the mounts below have their own, so that nothing recursive is left of them
+OF_THE_FILE_SYSTEM = {f"r{word}": WORDS[word] for word in ("async", "dirsync", "mand", "nomand", "sync")}
+
 # word: flags of a mount(2) of their own, after the mount; linux.rootfsPropagation has the same words
 PROPAGATION = {
     "private": MS_PRIVATE,
@@ -110,15 +113,22 @@ RECURSIVE = {
 # The atime attributes are a choice, not bits: the kernel wants all of them cleared to set one.
 _ATIME_WORDS = {"ratime", "rnoatime", "rnorelatime", "rnostrictatime", "rrelatime", "rstrictatime"}
 
-EXTENSIONS = ("tmpcopyup",)  # words of runc alone
+# word: the attribute of Options it sets; the first is runc's and crun's, the others are crun's
+EXTENSIONS = {
+    "tmpcopyup": "tmpcopyup",
+    "copy-symlink": "copy_symlink",
+    "src-nofollow": "src_nofollow",
+    "dest-nofollow": "dest_nofollow",
+}
+IDMAP = ("idmap", "ridmap")
 
 
 class Options:
     """The words of one mount, resolved in their order."""
 
     __slots__ = (
-        "bind", "cleared", "data", "flags", "idmap", "propagation", "rec_clear", "rec_set", "recursive",
-        "remount", "tmpcopyup",
+        "bind", "cleared", "copy_symlink", "data", "dest_nofollow", "flags", "idmap", "propagation", "rec_clear",
+        "rec_set", "recursive", "remount", "src_nofollow", "tmpcopyup",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -129,6 +139,9 @@ class Options:
         self.rec_clear = 0
         self.data: list[str] = []  # left to the file system
         self.tmpcopyup = False
+        self.copy_symlink = False  # a source that is a link is made anew, not bound
+        self.src_nofollow = False  # ... is bound itself
+        self.dest_nofollow = False  # a target that is a link is mounted on itself
         self.idmap = ""  # "idmap", "ridmap", and with "=" crun's explicit mapping
         self.bind = False
         self.recursive = False
@@ -139,8 +152,8 @@ def parse_options(words: list[str]) -> Options:
     """Flags, attributes and data of option words. A later word wins over an earlier one: `ro,rw` is `rw`."""
     options = Options()
     for word in words:
-        if word in WORDS:
-            sets, flag = WORDS[word]
+        if word in WORDS or word in OF_THE_FILE_SYSTEM:
+            sets, flag = WORDS.get(word) or OF_THE_FILE_SYSTEM[word]
             if sets:
                 options.flags |= flag
                 options.cleared &= ~flag
@@ -151,9 +164,9 @@ def parse_options(words: list[str]) -> Options:
             options.propagation.append(PROPAGATION[word])
         elif word in RECURSIVE:
             _recursive(options, word)
-        elif word == "tmpcopyup":
-            options.tmpcopyup = True
-        elif word.partition("=")[0] in ("idmap", "ridmap"):
+        elif word in EXTENSIONS:
+            setattr(options, EXTENSIONS[word], True)
+        elif word.partition("=")[0] in IDMAP:
             options.idmap = word
         elif word:
             options.data += word.split(",")

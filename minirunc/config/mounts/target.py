@@ -14,6 +14,7 @@ from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     O_CLOEXEC,
     O_DIRECTORY,
+    O_NOFOLLOW,
     O_PATH,
     PROC_SUPER_MAGIC,
     RESOLVE_BENEATH,
@@ -25,7 +26,7 @@ from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out
 
 EPERM, ENOENT, EAGAIN, ENOSYS = 1, 2, 11, 38
-DIRECTORY = 0o040000
+DIRECTORY, LINK = 0o040000, 0o120000
 KIND = 0o170000
 NOT_A_DIRECTORY = "not a directory: a directory cannot be mounted onto a file, nor a file onto a directory"
 _IN_PROC = frozenset(
@@ -69,7 +70,7 @@ class Place:
 class Job:
     """One mount on its way: what config.json says, its options resolved, where it is to go."""
 
-    __slots__ = ("fs_type", "in_root", "late", "mount", "options")
+    __slots__ = ("fs_type", "in_root", "late", "mount", "nofollow", "options")
 
     def __init__(self, mount: Mount) -> None:
         self.mount = mount
@@ -79,6 +80,8 @@ class Job:
         self.fs_type = "cgroup2" if mount.type == "cgroup" else mount.type
         self.in_root = clean(mount.destination)
         self.late = False  # it becomes read-only when everything is in place
+        # Of the destination, if its last part is a link. A link that is bound would lead away from where it stands.
+        self.nofollow = O_NOFOLLOW if self.options.dest_nofollow else 0
 
 
 class Target:
@@ -123,15 +126,16 @@ class Landing:
     move, and nothing is asked there.
     """
 
-    __slots__ = ("again", "in_root", "stats")
+    __slots__ = ("again", "flags", "in_root", "stats")
 
     def __init__(self, tree: Fd, job: Job, place: Place, do: Batch) -> None:
         self.in_root = job.in_root
+        self.flags = O_PATH | job.nofollow
         self.again: Fd = -1
         self.stats = Out(256), Out(256)
         root, _ = place.tree.at(self.in_root)
         if root == place.root:
-            self.again = do.tolerate(inroot.openat2(do, root, self.in_root))
+            self.again = do.tolerate(inroot.openat2(do, root, self.in_root, self.flags))
             do.statx(tree, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[0])
             do.tolerate(do.statx(self.again, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[1]))
             do.tolerate(do.close(self.again))
@@ -141,7 +145,7 @@ class Landing:
         if not self.stats[0].data:
             return
         if int(self.again) == -EAGAIN:
-            again = inroot.find(place.hand, place.root, self.in_root)
+            again = inroot.find(place.hand, place.root, self.in_root, self.flags)
             with place.hand.batch() as do:
                 do.tolerate(do.statx(again, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[1]))
                 do.tolerate(do.close(again))
@@ -221,7 +225,7 @@ def _not_proc(mount: Mount) -> Error:
 def _open(job: Job, place: Place, is_directory: bool, *, procfs: bool = False) -> Target:
     root, in_root = place.tree.at(job.in_root)
     with place.hand.batch() as do:
-        fd = first = do.tolerate(inroot.openat2(do, root, in_root))
+        fd = first = do.tolerate(inroot.openat2(do, root, in_root, O_PATH | job.nofollow))
         look = Look(fd, place, do)
     if int(first) < 0:
         make = inroot.directory if is_directory else inroot.file
