@@ -188,7 +188,6 @@ def test_wrong_value_is_told_with_its_json_path(minirunc: Runtime, bundle: Calla
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "linux.cgroupsPath": ("linux.cgroupsPath", "system.slice:minirunc:x", "linux.cgroupsPath"),
     "linux.intelRdt": ("linux.intelRdt", {"closID": "x"}, "linux.intelRdt"),
-    "linux.memoryPolicy": ("linux.memoryPolicy", {"mode": "MPOL_BIND", "nodes": "0"}, "linux.memoryPolicy"),
     "linux.netDevices": ("linux.netDevices", {"eth9": {}}, "linux.netDevices"),
     "linux.seccomp.syscalls[].action": (
         "linux.seccomp",

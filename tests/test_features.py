@@ -32,7 +32,7 @@ def test_members_are_those_of_features_md(features):
     ]  # fmt: skip
     assert list(features["linux"]) == [
         "namespaces", "capabilities", "cgroup", "seccomp", "apparmor", "selinux", "intelRdt",
-        "mountExtensions", "netDevices",
+        "memoryPolicy", "mountExtensions", "netDevices",
     ]  # fmt: skip
     assert (features["ociVersionMin"], features["ociVersionMax"]) == ("1.0.0", SPEC)
     assert features["annotations"]["minirunc.version"] == VERSION
@@ -80,6 +80,16 @@ def test_what_is_refused_is_not_claimed(features, where, members):
     for member in members:
         found = found[member]
     assert found["enabled"] is (where not in UNSUPPORTED)
+
+
+def test_memory_policies_are_told(features):
+    """linux.memoryPolicy: modes and flags, also those that this kernel has not."""
+    found = features["linux"]["memoryPolicy"]
+    assert found["modes"] == [
+        "MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY",
+        "MPOL_WEIGHTED_INTERLEAVE",
+    ]  # fmt: skip
+    assert found["flags"] == ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
 
 
 def test_cgroup_versions_are_told(features):

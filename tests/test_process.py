@@ -537,14 +537,17 @@ def test_io_priority(
 
 @pytest.mark.parametrize(("domain", "machine"), [("LINUX32", "i686"), ("LINUX", "x86_64")])
 def test_personality(minirunc: Runtime, bundle: Callable[..., Bundle], domain: str, machine: str) -> None:
-    """linux.personality.domain: LINUX32 makes uname(2) tell a 32-bit machine; exec gets it, too."""
+    """linux.personality.domain: LINUX32 makes uname(2) tell a 32-bit machine; exec and hooks inside get it, too."""
     if os.uname().machine != "x86_64":
         pytest.skip("the machine's 32-bit name is known for x86_64 only")
     made = bundle(["uname", "-m"])
     made.linux["personality"] = {"domain": domain}
     assert minirunc.run(made) == (0, f"{machine}\n", "")
     made.args("exec sleep 1000")
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "uname -m > /hook"], "env": [PATH]}
+    made.config["hooks"] = {"startContainer": [hook]}
     assert minirunc.ok("exec", minirunc.start(made), "uname", "-m") == f"{machine}\n"
+    assert (made.rootfs / "hook").read_text() == f"{machine}\n"
 
 
 SYSCTLS = {

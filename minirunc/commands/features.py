@@ -8,7 +8,7 @@ from minirunc.base.version import SPEC, SPEC_OLDEST, VERSION, commit
 from minirunc.config import IGNORED, UNSUPPORTED
 from minirunc.config.annotations import UNSAFE
 from minirunc.config.hooks import Hooks
-from minirunc.config.linux import seccomp
+from minirunc.config.linux import memory_policy, seccomp
 from minirunc.config.linux.namespaces import FLAGS
 from minirunc.config.mounts.options import EXTENSIONS, IDMAP, OF_THE_FILE_SYSTEM, PROPAGATION, RECURSIVE, WORDS
 from minirunc.config.process.capabilities import NAMES
@@ -60,6 +60,7 @@ def document() -> dict[str, object]:
             "apparmor": {"enabled": _does("process.apparmorProfile")},
             "selinux": {"enabled": _does("process.selinuxLabel")},
             "intelRdt": {"enabled": _does("linux.intelRdt")},
+            "memoryPolicy": {"modes": sorted(memory_policy.MODES), "flags": sorted(memory_policy.FLAGS)},
             "mountExtensions": {"idmap": {"enabled": _does("mounts[].uidMappings")}},
             "netDevices": {"enabled": _does("linux.netDevices")},
         },

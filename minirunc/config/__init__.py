@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 UNSUPPORTED = {
     "linux.cgroupsPath": "a slice:prefix:name path needs the systemd cgroup driver",
     "linux.intelRdt": "no resctrl group is made",
-    "linux.memoryPolicy": "no NUMA memory policy is set",
     "linux.netDevices": "network devices are not moved",
     "linux.seccomp.syscalls[].action": "SCMP_ACT_NOTIFY: no listener is handed over",
 }

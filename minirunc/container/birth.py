@@ -283,10 +283,7 @@ class Birth:
 
     def _last_attributes(self, place: target.Place) -> None:
         """Of the file system, in which nothing is made from here on, and of the process."""
-        if self.config.linux.personality:
-            from minirunc.config.linux import personality
-
-            personality.apply(self.config.linux.personality, self.hand)
+        launch.inherit(self.config.linux, self.hand)
         umask = self.config.process.user.umask
         with self.hand.batch() as do:
             if self._mounts_own():

@@ -219,10 +219,7 @@ class Entry:
         else:
             _join(hand, state, linux.namespaces, cgroups)
         log.debug("child process in init(): the hand is inside")
-        if linux.personality:
-            from minirunc.config.linux import personality
-
-            personality.apply(linux.personality, hand)
+        launch.inherit(linux, hand)
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if process.terminal:
@@ -279,6 +276,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
     def go(hand: Hand, hook: Hook) -> None:
         process = _as_process(hook, config.process)
         _join(hand, state, config.linux.namespaces, _cgroups(state, ""))
+        launch.inherit(config.linux, hand)
         umask = process.user.umask
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)

@@ -35,6 +35,7 @@ from minirunc.kernel.syscalls import Fd, Out, Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirunc.config.linux import Linux
     from minirunc.config.linux.seccomp import Filter
 
 # What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
@@ -102,6 +103,18 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool, seccomp:
     program = Program(path, argv, variables, envp, available)
     program.filter = seccomp
     return program
+
+
+def inherit(linux: "Linux", hand: Hand) -> None:
+    """What linux.* says of every process in the container, and not of the container."""
+    if linux.personality:
+        from minirunc.config.linux import personality  # modules that few containers need
+
+        personality.apply(linux.personality, hand)
+    if linux.memory_policy:
+        from minirunc.config.linux import memory_policy
+
+        memory_policy.apply(linux.memory_policy, hand)
 
 
 def _ask_for_labels(hand: Hand, root: int, process: Process) -> None:

@@ -25,6 +25,7 @@ _NUMBERS = {
     "prctl": (157, 167), "prlimit64": (302, 261), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
     "rt_sigaction": (13, 134),
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "seccomp": (317, 277), "sendmsg": (46, 211),
+    "set_mempolicy": (238, 237),
     "setdomainname": (171, 162), "setfsgid": (123, 152), "setfsuid": (122, 151), "setgroups": (116, 159),
     "sethostname": (170, 161), "setns": (308, 268),
     "setresgid": (119, 149), "setresuid": (117, 147), "setsid": (112, 157), "signalfd4": (289, 74),
@@ -308,6 +309,10 @@ class Calls:
     def sendmsg(self, fd: Fd, message: Words, flags: int) -> Fd:
         """sendmsg(2)."""
         return self.call("sendmsg", fd, message, flags)
+
+    def set_mempolicy(self, mode: int, nodes: bytes) -> Fd:
+        """set_mempolicy(2); `nodes` is a mask, whose last bit the kernel does not look at."""
+        return self.call("set_mempolicy", mode, nodes, len(nodes) * 8)
 
     def setdomainname(self, name: bytes) -> Fd:
         """setdomainname(2)."""

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from minirunc.base import jsontext, log
+from minirunc.base import jsontext, log, ranges
 from minirunc.base.errors import Error
 from minirunc.cgroup import fs
 from minirunc.cli import argv
@@ -23,7 +23,7 @@ from minirunc.config.linux.resources import devices
 from minirunc.config.mounts.options import parse_options
 from minirunc.config.mounts.target import Job
 from minirunc.config.mounts.target import check as check_target
-from minirunc.config.process import Process, env, exec_cpu_affinity
+from minirunc.config.process import Process, env
 from minirunc.container import compiling, enter, handover
 from minirunc.container.store import State, check_id
 from minirunc.kernel import bpf, cgroupfs, procfs
@@ -242,9 +242,9 @@ def signal_name(data: bytes) -> None:
 
 @target
 def cpu_list(data: bytes) -> None:
-    """process.execCPUAffinity."""
+    """process.execCPUAffinity, linux.memoryPolicy.nodes."""
     try:
-        cpus = exec_cpu_affinity.cpus(decoded(data))
+        cpus = ranges.numbers(decoded(data), 65536)
     except ValueError:
         return
     assert cpus == sorted(set(cpus))

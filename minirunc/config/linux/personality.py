@@ -23,8 +23,7 @@ def check(config: "Config") -> None:
         raise ConfigError("linux.personality.domain", f"invalid personality domain {wanted.domain}")
 
 
-def apply(personality: Personality | None, hand: Hand) -> None:
+def apply(personality: Personality, hand: Hand) -> None:
     """For this process and all that come of it."""
-    if personality is not None:
-        with hand.batch() as do:
-            do.personality(DOMAINS[personality.domain])
+    with hand.batch() as do:
+        do.personality(DOMAINS[personality.domain])
