@@ -151,6 +151,16 @@ def test_namespace_bound_to_a_file_is_joined(tmp_path: Path, minirunc: Runtime, 
         subprocess.run(["umount", file], check=True)
 
 
+def test_user_namespace_with_the_network_of_another(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.namespaces[network].path: the kernel denies a sysfs of it; the host's is bound, read-only."""
+    made = mapped(joining(bundle("exec sleep 1000"), os.getpid(), "network"))
+    made.args("grep -o ' /sys sysfs ro' /proc/mounts; touch /sys/kernel/uevent_seqnum 2>&1; readlink /proc/self/ns/net")
+    result = minirunc.run(made)
+    assert (result.status, result.err) == (0, "")
+    denied = "touch: /sys/kernel/uevent_seqnum: Read-only file system"
+    assert result.out.splitlines() == [" /sys sysfs ro", denied, os.readlink("/proc/self/ns/net")]
+
+
 @pytest.mark.parametrize(
     ("kind", "path", "why"),
     [

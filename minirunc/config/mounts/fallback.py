@@ -20,7 +20,7 @@ def instead_of(job: Job, place: Place, error: SyscallError) -> Mount:
     """
     if error.errno not in (EPERM, EBUSY):
         raise error
-    if error.call not in ("fsconfig", "fsmount"):  # what the others say is not of the file system
+    if error.call not in ("fsopen", "fsconfig", "fsmount"):  # what the others say is not of the file system
         raise error
     mount = job.mount
     if job.fs_type == "proc":
