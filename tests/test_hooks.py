@@ -233,6 +233,16 @@ def test_directory_is_the_bundle(minirunc: Runtime, made: Bundle, log: Log, kind
     assert log.lines() == [str(made.path)]
 
 
+def test_create_container_is_in_the_root_to_be(minirunc: Runtime, made: Bundle) -> None:
+    """As runc has it; but also where root of the user namespace may not go by its path."""
+    made.path.chmod(0o700)
+    made.namespace("user")
+    made.linux["uidMappings"] = made.linux["gidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    add(made, "createContainer", hook("echo made >dev/shm/by-hook"))
+    made.args("cat /dev/shm/by-hook")
+    assert minirunc.run(made) == Result(0, "made\n", "")
+
+
 def test_bundle_that_is_gone(minirunc: Runtime, made: Bundle, tmp_path: Path) -> None:
     """A poststop hook still runs."""
     add(made, "poststop", hook(f"echo done > {tmp_path}/done"))

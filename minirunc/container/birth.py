@@ -263,7 +263,8 @@ class Birth:
         if listed.create_container:
             from minirunc.container import enter
 
-            enter.run_create_container_hooks(self.state, self.config, self.hand.pid, self.pid_inside())
+            told = hooks.Told(self.state, CREATING, self.pid_inside())
+            enter.run_create_container_hooks(self.config, told, self.hand, self.root)
 
     def pid_inside(self) -> int:
         """The process's pid as its own pid namespace counts it."""

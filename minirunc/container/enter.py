@@ -15,7 +15,7 @@ from minirunc.config.linux import Linux, namespaces
 from minirunc.config.linux.namespaces import Namespace
 from minirunc.config.process import Process, user
 from minirunc.container import handover, hooks, launch
-from minirunc.container.status import CREATED, CREATING
+from minirunc.container.status import CREATED
 from minirunc.container.store import State
 from minirunc.kernel import cgroupfs, inroot, procfs
 from minirunc.kernel.constants import (
@@ -256,18 +256,26 @@ class Entry:
             posix.close(self.master)
 
 
-def run_create_container_hooks(state: State, config: Config, pid: int, pid_inside: int) -> None:
-    """In the namespaces of the process `pid`, with its rights, before it changes its root; raises Error."""
+def run_create_container_hooks(config: Config, told: hooks.Told, process: Hand, root: int) -> None:
+    """In the namespaces of the process, with its rights, before it changes its root; raises Error.
+
+    `root` is its new root's fd: the hooks are there, as in runc, though the path may be out of reach for its user.
+    """
 
     def go(hand: Hand, hook: Hook) -> None:
-        join(hand, pid, config.linux.namespaces)
+        join(hand, process.pid, config.linux.namespaces)
+        inside = hand.send_fd(ours)
         with hand.batch() as do:
-            do.chdir(state.rootfs)  # where runc has them
+            do.fchdir(inside)
+            do.close(inside)
         hooks.execute(hand, hook, None)
 
-    told = hooks.Told(state, CREATING, pid_inside)
-    for index, hook in enumerate(config.hooks.create_container if config.hooks else []):
-        hooks.run("createContainer", index, hook, told, go)
+    ours = process.receive_fd(root)
+    try:
+        for index, hook in enumerate(config.hooks.create_container if config.hooks else []):
+            hooks.run("createContainer", index, hook, told, go)
+    finally:
+        posix.close(ours)
 
 
 def run_start_container_hooks(state: State, config: Config, pid_inside: int, seccomp: "Filter | None") -> None:
