@@ -6,7 +6,6 @@ tests/schemas/ holds the specification's JSON schemas; the walk follows their re
 import importlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from types import GenericAlias, UnionType
 from typing import Any
 
@@ -24,8 +23,7 @@ from minirunc.base.record import (
     camel_case,
 )
 from minirunc.config import IGNORED, UNSUPPORTED, Config, IDMapping
-
-SCHEMAS = Path(__file__).parent / "schemas"
+from tests.ground.oci_schema import SCHEMAS, covered, resolve
 
 # Where a field's type is deliberately not the schema's.
 OTHER_TYPES = {
@@ -48,35 +46,12 @@ INTEGERS = {
 }
 
 
-def resolve(node: Any, file: str) -> tuple[Any, str]:
-    """Follow $ref and merge allOf and anyOf: the node itself and the file it stands in."""
-    while "$ref" in node:
-        name, _, pointer = node["$ref"].partition("#")
-        file = name or file
-        node = json.loads((SCHEMAS / file).read_text())
-        for step in pointer.strip("/").split("/"):
-            node = node[step]
-    if "allOf" in node or "anyOf" in node:
-        merged: dict[str, Any] = {"type": "object", "properties": {}}
-        for part in node.get("allOf", node.get("anyOf")):
-            inner, inner_file = resolve(part, file)
-            for name, member in inner["properties"].items():
-                merged["properties"][name] = resolve(member, inner_file)[0]
-        return merged, file
-    return node, file
-
-
 def annotation(owner: RecordType, field: str) -> Any:
     """A field's annotation as an object, without `| None`."""
     kind = next(entry[2] for entry in owner.fields.values() if entry[0] == field)
     if isinstance(kind, str):
         kind = _resolve(owner, field, kind)
     return kind.__args__[0] if isinstance(kind, UnionType) else kind
-
-
-def covered(path: str, table: dict[str, str]) -> bool:
-    """Whether a path or one above it is listed."""
-    return any(path == line or path.startswith((f"{line}.", f"{line}[")) for line in table)
 
 
 def walk(node: Any, file: str, path: str, kind: Any) -> Iterator[tuple[str, str]]:

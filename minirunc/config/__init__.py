@@ -31,6 +31,7 @@ UNSUPPORTED = {
 # What is accepted and has no effect, as in runc, by JSON path, and why.
 IGNORED = {
     "freebsd": "another platform",
+    "linux.personality.flags": "none is known",
     "linux.resources.blockIO.leafWeight": "cgroup v2 has no leaf weight",
     "linux.resources.blockIO.weightDevice[].leafWeight": "cgroup v2 has no leaf weight",
     "linux.resources.cpu.realtimePeriod": "cgroup v2 has no real-time limits",

@@ -1,0 +1,93 @@
+"""bundles/every_field for tests: what of it a ground can show, and a copy of the bundle that runs there.
+
+No machine has all that the bundle asks for, so each ground takes out what it lacks. What is out in both is shown by
+tests of its own, or nowhere here.
+"""
+
+import copy
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tests.ground.bundle import CHECKOUT, Bundle
+from tests.ground.runtime import IN_UML
+
+BUNDLE = CHECKOUT / "bundles/every_field"
+
+# JSON path: why this kernel cannot show it. [type] is the namespace of that type, [1] the second item.
+NOWHERE = {
+    "process.apparmorProfile": "no AppArmor; in a kernel with it: tests/uml/apparmor",
+    "process.selinuxLabel": "no SELinux; in a kernel with it: tests/uml/selinux",
+    "linux.mountLabel": "no SELinux; in a kernel with it: tests/uml/selinux",
+    "linux.resources.rdma": "no device of RDMA",
+    "linux.resources.cpu.cpus": "no cpuset controller of cgroup v2",
+    "linux.resources.cpu.mems": "no cpuset controller of cgroup v2",
+    "linux.resources.blockIO.weight": "no BFQ and no io.cost",
+    "linux.resources.blockIO.weightDevice": "no BFQ and no io.cost",
+}
+HOST_LACKS = NOWHERE | {
+    "linux.resources.memory": "cgroup v1 has the controller",
+    "linux.resources.cpu": "cgroup v1 has the controller",
+    "linux.resources.pids": "cgroup v1 has the controller",
+    "linux.resources.blockIO": "cgroup v1 has the controller",
+    "linux.resources.unified": "memory.high is of a controller that cgroup v1 has",
+}
+UML_LACKS = NOWHERE | {
+    "linux.personality": "uname(2) has one machine only",
+    "linux.timeOffsets": "no time namespaces",
+    "linux.namespaces[time]": "no time namespaces",
+    "linux.resources.hugepageLimits": "no hugetlb controller",
+    "linux.devices[1]": "no FUSE",
+    "mounts[7].uidMappings": "this kernel cannot map the ids of hostfs or a tmpfs",
+    "mounts[7].gidMappings": "this kernel cannot map the ids of hostfs or a tmpfs",
+}
+
+
+def config() -> Any:
+    """The bundle's config.json."""
+    return json.loads((BUNDLE / "config.json").read_text())
+
+
+def without(config: Any, paths: dict[str, str]) -> Any:
+    """A copy of the config without these members; each must be there, unless one above it is out, too."""
+    config = copy.deepcopy(config)
+    for path in paths:
+        *above, last = re.findall(r"[^.\[\]]+", path)
+        place = config
+        for name in above:
+            place = place[_key(place, name)]
+        del place[_key(place, last)]
+    mapped = config["mounts"][-1]
+    if "uidMappings" not in mapped:
+        mapped["options"].remove("ridmap")
+    return config
+
+
+def _key(place: Any, name: str) -> Any:
+    """The index or name of a member: [time] is the item of that type."""
+    if not isinstance(place, list):
+        return name
+    if name.isdigit():
+        return int(name)
+    return next(index for index, item in enumerate(place) if item.get("type") == name)
+
+
+def lacking() -> dict[str, str]:
+    """What this ground cannot show, and why."""
+    return UML_LACKS if IN_UML else HOST_LACKS
+
+
+def make(directory: Path, busybox: Path, name: str, network: str) -> Bundle:
+    """A copy of the bundle that runs on this ground: its cgroup has the name, its network namespace is that path."""
+    directory.mkdir()
+    shutil.copytree(BUNDLE / "program", directory / "program")
+    shutil.copytree(busybox, directory / "rootfs", symlinks=True)
+    bundle = Bundle(directory, directory / "rootfs", without(config(), lacking()))
+    bundle.linux["cgroupsPath"] = f"/{name}"
+    bundle.namespace("network", path=network)
+    if "blockIO" in bundle.linux["resources"]:
+        for devices in bundle.linux["resources"]["blockIO"].values():
+            devices[0].update(major=7, minor=0)  # the first loop device, which need not be in use
+    return bundle
