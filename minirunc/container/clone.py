@@ -12,6 +12,7 @@ from minirunc.config import Config, hostname
 from minirunc.config.linux import namespaces
 from minirunc.config.linux.resources import devices
 from minirunc.config.process import user
+from minirunc.container import launch
 from minirunc.kernel import bpf, procfs
 from minirunc.kernel.constants import (
     AT_FDCWD,
@@ -83,6 +84,7 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
             from minirunc.config import domainname
 
             domainname.apply(config.domainname, do)
+        launch.reset_cpus(do)
         if namespaces.is_new(listed, "network"):
             namespaces.loopback_up(do)
     return fifo

@@ -213,7 +213,7 @@ class Entry:
         if affinity:
             from minirunc.config.process import exec_cpu_affinity
 
-            exec_cpu_affinity.apply(affinity.initial, hand.pid)
+            exec_cpu_affinity.begin(affinity, hand.pid)
             _join(hand, state, linux.namespaces, cgroups)
             exec_cpu_affinity.apply(affinity.final, hand.pid)
         else:
@@ -222,6 +222,8 @@ class Entry:
         launch.inherit(linux, hand)
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+            if not affinity or not (affinity.initial or affinity.final):
+                launch.reset_cpus(do)
         if process.terminal:
             from minirunc.container import console  # a module that most execs do not need
 
@@ -289,6 +291,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
         with hand.batch() as do:
             root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
             do.umask(0o022 if umask is None else umask)
+            launch.reset_cpus(do)
             ring = launch.join_keyring(do, state.id)  # else it has the keys of who called
         launch.check_keyring(ring, but_for=(EPERM, EACCES))
         program = launch.prepare(hand, int(root), process, make_cwd=False, seccomp=seccomp)

@@ -49,6 +49,7 @@ _CAP_SYS_ADMIN = 1 << 21
 EPERM, ENOSYS = 1, 38
 KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM = 1, 5
 _KEYRING_MODE = 0x3F0B0000  # all for who holds it; its user may view, read and, what is not the default, find it
+_ALL_CPUS = b"\xff" * 1024  # 8192, as many as a kernel can be built for; it takes those it has
 # struct sigaction of a handler that does not return: handler, flags (SA_RESTORER), restorer, mask
 _LEAVE = pack("<4Q", LEAVE[machine()], 0x04000000, LEAVE[machine()], 0)
 _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM: they end a container that waits for `start`, as they end runc's
@@ -133,6 +134,11 @@ def _ask_for_labels(hand: Hand, root: int, process: Process) -> None:
         selinux_label.apply(process.selinux_label, proc, hand)
     with hand.batch() as do:
         do.close(proc)
+
+
+def reset_cpus(do: Batch) -> None:
+    """All CPUs that the cgroup allows, now and later, not those that the caller was bound to; as in runc 1.5."""
+    do.tolerate(do.sched_setaffinity(0, _ALL_CPUS))
 
 
 def join_keyring(do: Batch, container_id: str) -> Fd:

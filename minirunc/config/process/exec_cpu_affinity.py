@@ -1,7 +1,8 @@
 """process.execCPUAffinity: the CPUs of an exec'ed process before it enters the cgroup, and after."""
 
-from posix import sched_setaffinity
+from posix import sched_getaffinity, sched_setaffinity
 
+from minirunc.base import log
 from minirunc.base.errors import ConfigError
 from minirunc.base.ranges import numbers
 from minirunc.base.record import Record
@@ -28,6 +29,13 @@ def check(process: "Process") -> None:
         except ValueError as bad:
             why = f"bad CPUAffinity.{name.capitalize()}: {bad}"
             raise ConfigError(f"process.execCPUAffinity.{name}", why) from None
+
+
+def begin(affinity: ExecCPUAffinity, pid: int) -> None:
+    """Before the process enters the cgroup; a debug line in runc's words tells what it has, as nobody sees it later."""
+    apply(affinity.initial, pid)
+    if log.debugging():
+        log.debug(f"nsexec[{pid}]: affinity: {sum(1 << cpu for cpu in sched_getaffinity(pid)):#x}")
 
 
 def apply(text: str, pid: int) -> None:
