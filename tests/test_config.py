@@ -50,7 +50,6 @@ def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> Non
 
 
 NOT_YET = {
-    "linux.cgroupsPath": ({"linux.cgroupsPath": "system.slice:runc:x"}, "linux.cgroupsPath"),
     "linux.intelRdt": ({"linux.intelRdt": {}}, "linux.intelRdt"),
     "linux.netDevices": ({"linux.netDevices": {"eth0": {}}}, "linux.netDevices"),
     "linux.seccomp.syscalls[].action": (

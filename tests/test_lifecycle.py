@@ -718,3 +718,19 @@ def _gone(pid: int) -> bool:
 def _removed(cgroup: Path) -> bool:
     subprocess.run(["rmdir", cgroup], check=False, capture_output=True)
     return not cgroup.exists()
+
+
+@pytest.mark.observes("linux.cgroupsPath")
+def test_path_of_the_systemd_driver_is_a_name_without_it(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """linux.cgroupsPath slice:prefix:name without --systemd-cgroup: as it stands, beside the caller, as in runc."""
+    made = bundle("exec sleep 1000")
+    made.linux["cgroupsPath"] = f"system.slice:box:{minirunc.token}"
+    id = minirunc.id()
+    made.write()
+    result = minirunc("run", "--detach", "--bundle", made.path, id, before=["--debug"])
+    assert result.status == 0
+    assert "is taken as it stands: slice:prefix:name is for --systemd-cgroup" in result.err
+    cgroup = minirunc.cgroup(id)
+    assert cgroup.name == made.linux["cgroupsPath"]
+    minirunc.ok("delete", "--force", id)
+    assert not cgroup.exists()

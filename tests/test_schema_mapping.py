@@ -6,7 +6,7 @@ tests/schemas/ holds the specification's JSON schemas; the walk follows their re
 import importlib
 import json
 from collections.abc import Iterator
-from types import GenericAlias, UnionType
+from types import GenericAlias
 from typing import Any
 
 import pytest
@@ -19,8 +19,8 @@ from minirunc.base.record import (
     UInt16,
     UInt32,
     UInt64,
-    _resolve,
     camel_case,
+    kind_of,
 )
 from minirunc.config import IGNORED, UNSUPPORTED, Config, IDMapping
 from tests.ground.oci_schema import SCHEMAS, covered, resolve
@@ -35,7 +35,7 @@ OTHER_TYPES = {
 }
 
 # Plain values without a record or a check of their own: whoever acts on them reads them from the parent's record.
-WITHOUT_MODULE = {"ociVersion", "annotations", "process.terminal", "process.noNewPrivileges"}
+WITHOUT_MODULE = {"ociVersion", "process.terminal", "process.noNewPrivileges"}
 
 INTEGERS = {
     (0, 2**16 - 1): UInt16,
@@ -44,14 +44,6 @@ INTEGERS = {
     (-(2**31), 2**31 - 1): Int32,
     (-(2**63), 2**63 - 1): Int64,
 }
-
-
-def annotation(owner: RecordType, field: str) -> Any:
-    """A field's annotation as an object, without `| None`."""
-    kind = next(entry[2] for entry in owner.fields.values() if entry[0] == field)
-    if isinstance(kind, str):
-        kind = _resolve(owner, field, kind)
-    return kind.__args__[0] if isinstance(kind, UnionType) else kind
 
 
 def walk(node: Any, file: str, path: str, kind: Any) -> Iterator[tuple[str, str]]:
@@ -88,7 +80,7 @@ def walk_properties(properties: Any, file: str, path: str, owner: RecordType) ->
         if path.startswith("hooks"):
             below = f"hooks[].{name}" if path != "hooks" else f"hooks.{name}"
         if name in owner.fields:
-            yield from walk(member, file, below, annotation(owner, owner.fields[name][0]))
+            yield from walk(member, file, below, kind_of(owner, name))
         elif not covered(below, UNSUPPORTED) and not covered(below, IGNORED):
             yield below, f"has no field in {owner.__module__}.{owner.__name__} and no reason"
 
@@ -109,8 +101,8 @@ def records(owner: RecordType, found: set[RecordType]) -> set[RecordType]:
     """All record classes reached from one."""
     if owner not in found:
         found.add(owner)
-        for entry in owner.fields.values():
-            kind = annotation(owner, entry[0])
+        for name in owner.fields:
+            kind = kind_of(owner, name)
             for inner in getattr(kind, "__args__", (kind,)):
                 if isinstance(inner, RecordType):
                     records(inner, found)
@@ -150,8 +142,8 @@ def test_a_field_lies_in_the_module_its_path_names(path: str, module: str) -> No
 
 def test_a_record_lies_in_the_module_of_its_field_or_with_the_record_that_holds_it() -> None:
     for owner in records(Config, set()):
-        for entry in owner.fields.values():
-            kind = annotation(owner, entry[0])
+        for name, entry in owner.fields.items():
+            kind = kind_of(owner, name)
             for inner in getattr(kind, "__args__", (kind,)):
                 if isinstance(inner, RecordType) and inner is not IDMapping:
                     assert inner.__module__ in (owner.__module__, f"{owner.__module__}.{entry[0]}"), inner

@@ -197,6 +197,14 @@ def _resolve(owner: "RecordType", field: str, text: str) -> "Any":
     return list[record] if outer == "list" else dict[str, record] if outer else record
 
 
+def kind_of(owner: "RecordType", name: str) -> "Any":
+    """The annotation of the member `name` as an object, without `| None`."""
+    field, _, kind, _ = owner.fields[name]
+    if type(kind) is str:
+        kind = _resolve(owner, field, kind)
+    return kind.__args__[0] if type(kind) is _UNION else kind
+
+
 class RecordType(type):
     """The metaclass: works out, once a class, what parsing needs."""
 
@@ -269,11 +277,8 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
             if item is None:
                 continue
             entry = fields.get(name)
-            if entry is None:
-                renamed = cls._renamed(value)
-                if renamed is not value:
-                    return cls.from_json(renamed)
-                continue
+            if entry is None:  # at the first of them, once for all
+                return cls.from_json({name: item for name, item in cls.renamed(value).items() if name in fields})
             if type(item) is entry[1]:
                 setattr(self, entry[0], item)
                 continue
@@ -290,7 +295,7 @@ class Record(metaclass=RecordType):  # noqa: PLW1641  # can be changed, so has n
         return self
 
     @classmethod
-    def _renamed(cls, value: "dict[str, Any]") -> "dict[str, Any]":
+    def renamed(cls, value: "dict[str, Any]") -> "dict[str, Any]":
         """The members under their own names, where only the case of a letter differs: Go's JSON takes them so."""
         folded = {name.lower(): name for name in cls.fields}
         names = {name: folded.get(name.lower(), name) for name in value if name not in cls.fields}

@@ -4,6 +4,7 @@ import posix
 
 from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
+from minirunc.cgroup import DRIVERS
 from minirunc.container import foreground, handover, life
 from minirunc.container.birth import Birth, Options
 
@@ -22,7 +23,7 @@ def born(
     no_new_keyring: bool,
 ) -> Birth:
     """What create and run begin with."""
-    if settings.systemd_cgroup:
+    if settings.systemd_cgroup and "systemd" not in DRIVERS:
         raise Error("--systemd-cgroup: the systemd cgroup driver is not supported yet")
     handover.check_preserved(preserve_fds)
     options = Options(

@@ -8,7 +8,7 @@ the field is met. It holds its record, `check` (is it a value we can honour; it 
 
 import sys
 
-from minirunc.base import jsontext
+from minirunc.base import jsontext, log
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import EMPTY, Record, UInt32
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # What is refused by name: a container without what its config asks for would be less safe than it says.
 UNSUPPORTED = {
-    "linux.cgroupsPath": "a slice:prefix:name path needs the systemd cgroup driver",
     "linux.intelRdt": "no resctrl group is made",
     "linux.netDevices": "network devices are not moved",
     "linux.seccomp.syscalls[].action": "SCMP_ACT_NOTIFY: no listener is handed over",
@@ -78,6 +77,10 @@ class Config(Record):
 def load(text: str | bytes, name: str = "config.json") -> Config:
     """The records of a config.json, checked. Raises Error for broken JSON, ConfigError for a wrong value."""
     config = read(text, name)
+    if log.debugging():
+        from minirunc.config import unread
+
+        unread.tell(jsontext.loads(text, name), Config, name)
     if _has_odd_strings(text):
         from minirunc.config import strings
 
@@ -106,6 +109,10 @@ def load_process(text: str | bytes, name: str = "process.json") -> "Process":
     value = jsontext.loads(text, name)
     try:
         record = process.Process.parse(value)
+        if log.debugging():
+            from minirunc.config import unread
+
+            unread.tell(value, process.Process, name, "process")
         if _has_odd_strings(text):
             from minirunc.config import strings
 

@@ -112,6 +112,8 @@ def test_relative_cgroup_path_does_not_climb(tmp_path: Path, minirunc: Runtime, 
         for path in some(["../../../../x", "x", "y/../x/.", "../x", "./..//../x", "y/../../../x"]):
             made.linux["cgroupsPath"] = path
             assert f"0::/{top}/x" in ran(minirunc.run(made)).splitlines(), path
+        made.linux["cgroupsPath"] = "system.slice:box:..:x"  # whose form is systemd's, without systemd
+        assert f"0::/{top}/system.slice:box:..:x" in ran(minirunc.run(made)).splitlines()
         for path in some(["../..", "..", "y/..", "."], 1):
             made.linux["cgroupsPath"] = path
             refused(minirunc.run(made), "is the cgroup the runtime's own is in")

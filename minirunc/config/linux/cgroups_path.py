@@ -1,6 +1,6 @@
 """linux.cgroupsPath: where the container's cgroup is made; cgroup/ reads it before the process exists."""
 
-from minirunc.config import unsupported
+from minirunc.base import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def check(config: "Config") -> None:
-    """Paths are for the file system driver; `slice:prefix:name` is the systemd driver's form."""
+    """Any path is one for the file system driver; the systemd driver's form is rarely meant as such (as in runc)."""
     path = config.linux.cgroups_path
     if "/" not in path and path.count(":") == 2:
-        raise unsupported("linux.cgroupsPath")
+        log.debug(f"linux.cgroupsPath: {path} is taken as it stands: slice:prefix:name is for --systemd-cgroup")
