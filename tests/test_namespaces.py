@@ -84,15 +84,6 @@ def test_exec_has_the_changed_root(minirunc: Runtime, bundle: Callable[..., Bund
     assert minirunc.ok("exec", minirunc.start(made), "sh", "-c", "cat /mark; cat ../../../mark") == "here\n" * 2
 
 
-def test_mounts_without_mount_namespace_are_refused(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
-    """mounts: they would be made on the host, where nothing undoes them."""
-    made = new(bundle(), "pid", "uts")
-    del made.linux["maskedPaths"], made.linux["readonlyPaths"]
-    result = minirunc.run(made)
-    assert result.status == 1
-    assert "config.json: mounts: unable to mount without a private MNT namespace" in result.err
-
-
 def test_types_are_joined_by_path(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.namespaces[].path: the process MUST be placed in the namespace there: one at a time, and all at once."""
     pid = minirunc.pid(minirunc.start(new(bundle("exec sleep 1000"), *(kind for kind in ALL if kind != "user"))))

@@ -17,23 +17,14 @@ from minirunc.base import files, log
 from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.cgroup import fs
 from minirunc.config import Config, load, root, warnings
-from minirunc.config.linux import (
-    devices,
-    masked_paths,
-    namespaces,
-    readonly_paths,
-    resources,
-    rootfs_propagation,
-)
+from minirunc.config.linux import devices, masked_paths, namespaces, readonly_paths, resources, rootfs_propagation
 from minirunc.config.mounts import attach, target
 from minirunc.config.process import user
 from minirunc.container import clone, handover, hooks, launch
 from minirunc.container.status import CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
 from minirunc.kernel import cgroupfs, procfs
-from minirunc.kernel.constants import (
-    CLONE_NEWUSER,
-)
+from minirunc.kernel.constants import CLONE_NEWUSER
 from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
@@ -234,21 +225,32 @@ class Birth:
     def _mounts_own(self) -> bool:
         return namespaces.is_new(self.config.linux.namespaces, "mount")
 
+    def _mounts_in_callers(self) -> bool:
+        """Whether there is something to mount, and no mount namespace for it."""
+        config = self.config
+        return bool(config.mounts or config.root.readonly) and config.linux.namespace("mount") is None
+
     def _mount(self) -> target.Place:
         """The root file system and all that is mounted and made below it, still from the host's root."""
         config, hand = self.config, self.hand
         own = self._mounts_own()
         propagation = rootfs_propagation.FLAGS[config.linux.rootfs_propagation]
-        self.root = root.prepare(self.state.rootfs, propagation, hand, mounted=own)
+        if self._mounts_in_callers():
+            from minirunc.container import host_mounts
+
+            self.root = host_mounts.prepare(self.state.rootfs, hand, self.store)
+        else:
+            self.root = root.prepare(self.state.rootfs, propagation, hand, mounted=own)
         userns = bool(self.kinds & CLONE_NEWUSER)
         cgroup = self._cgroup_on_host()
         place = target.Place(hand, self.root, self.options.bundle, self.state.rootfs, cgroup, userns)
         place.label = config.linux.mount_label
+        place.slave = self._mounts_in_callers()
         place.context = config.annotations.get("run.oci.mount_context_type", place.context)
         attach.apply(config.mounts, place)
+        if (own or "/dev" in place.tree.own) and not attach.is_bound(config.mounts, "/dev"):
+            devices.apply(config.linux.devices, place.tree, hand, bind=userns)
         if own:
-            if not attach.is_bound(config.mounts, "/dev"):
-                devices.apply(config.linux.devices, place.tree, hand, bind=userns)
             readonly_paths.apply(config.linux.readonly_paths, place.tree, hand)
             masked_paths.apply(config.linux.masked_paths, place.tree, hand, place.label_option())
         return place
@@ -289,6 +291,7 @@ class Birth:
         with self.hand.batch() as do:
             if self._mounts_own():
                 rootfs_propagation.apply(self.config.linux.rootfs_propagation, do)
+            if self._mounts_own() or self._mounts_in_callers():
                 attach.finish(place, do)
                 root.finish(self.config.root, self.root, do)
             do.umask(0o022 if umask is None else umask)
@@ -366,6 +369,10 @@ class Birth:
         if self.cgroup >= 0:
             posix.close(self.cgroup)
         if self.store.is_claimed():  # else `delete --force` was quicker, and somebody else may have the id by now
+            if "mount" not in self.state.namespaces:
+                from minirunc.container import host_mounts
+
+                host_mounts.undo(self.store, failed=True)
             if self.cgroup >= 0:
                 fs.destroy(self.state.cgroup, self.state.cgroup_made)
             else:

@@ -293,6 +293,10 @@ def _remove(store: Store, state: State) -> None:
         fs.destroy(state.cgroup, state.cgroup_made)
     if pidfd is not None:
         _wait(pidfd, state)
+    if "mount" not in state.namespaces:
+        from minirunc.container import host_mounts
+
+        host_mounts.undo(store, failed=state.pid == 0)
     store.remove()
     if poststop:
         from minirunc.container import hooks

@@ -21,8 +21,9 @@ class Mount(Record):
 
 def check(config: "Config") -> None:
     """What can be known of a mount before there is a root to mount it in."""
-    if config.linux.namespace("mount") is None:  # they would be the host's, and nothing undoes them
-        raise ConfigError("mounts", "unable to mount without a private MNT namespace")
+    if config.linux.namespace("mount") is None and config.linux.namespace("user"):
+        why = "unable to mount in the host's mount namespace from a user namespace: list a mount namespace, too"
+        raise ConfigError("mounts", why)
     for index, mount in enumerate(config.mounts):
         where = f"mounts[{index}]"
         if not mount.destination:

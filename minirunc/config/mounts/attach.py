@@ -45,6 +45,7 @@ from minirunc.kernel.constants import (
     MS_RDONLY,
     MS_REC,
     MS_RELATIME,
+    MS_SLAVE,
     MS_STRICTATIME,
     MS_SYNCHRONOUS,
     O_NOFOLLOW,
@@ -187,6 +188,8 @@ def _bind(job: Job, place: Place) -> None:
     onto_proc = job.in_root == "/proc"
     onto = target.bound(job, place, mode, procfs=onto_proc and _is_procfs(tree, place))
     _map_ids(tree, job, place)
+    if place.slave and not options.propagation:
+        options.propagation = [MS_SLAVE | MS_REC]
     if options.flags & ~(MS_BIND | MS_REC) or options.cleared:
         _set_flags(tree, options, place)
     _attach(tree, onto, job, place)

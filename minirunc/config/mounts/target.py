@@ -40,7 +40,7 @@ class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
     __slots__ = (
-        "bundle", "cgroup", "context", "hand", "label", "late", "root", "rootfs", "tree", "used",
+        "bundle", "cgroup", "context", "hand", "label", "late", "root", "rootfs", "slave", "tree", "used",
         "user_namespaces", "userns",
     )  # fmt: skip
 
@@ -53,6 +53,7 @@ class Place:
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
         self.userns = userns
         self.label = ""  # linux.mountLabel
+        self.slave = False  # what is bound is to be a slave of its source: nobody said so of the whole tree
         self.context = "context"  # the option it is given by: mount(8), "Mounting with SELinux"
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place
