@@ -38,6 +38,7 @@ SAID = {
     "scheduler": "policy 3 nice 5",  # SCHED_BATCH
     "io_priority": "best-effort: prio 6",
     "machine": "i686",
+    "memory_policy": "interleave=static:0",
     "uid_map": "0 100000 65536",
     "gid_map": "0 100000 65536",
     "offsets": "monotonic 3600 2 boottime 86400 1",
@@ -60,6 +61,7 @@ SAID = {
 # Where the ground takes something out: what is seen then.
 SAID_WITHOUT = {
     "linux.personality": {"machine": "x86_64"},
+    "linux.memoryPolicy": {"memory_policy": ""},
     "linux.timeOffsets": {"offsets": ""},
     "linux.devices[1]": {"fuse": ""},
     "mounts[7].uidMappings": {"mount": "65534:65534 touch: /mnt/x: Read-only file system"},

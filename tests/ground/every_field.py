@@ -36,6 +36,7 @@ HOST_LACKS = NOWHERE | {
 }
 UML_LACKS = NOWHERE | {
     "linux.personality": "uname(2) has one machine only",
+    "linux.memoryPolicy": "no NUMA",
     "linux.timeOffsets": "no time namespaces",
     "linux.namespaces[time]": "no time namespaces",
     "linux.resources.hugepageLimits": "no hugetlb controller",
