@@ -37,16 +37,9 @@ class Options:
     """What a birth is asked for beside the bundle."""
 
     __slots__ = (
-        "bundle",
-        "console_socket",
-        "listen_fds",
-        "no_new_keyring",
-        "no_pivot",
-        "preserve_fds",
-        "rootless",
-        "takes_terminal",
-        "waits",
-    )
+        "bundle", "console_socket", "listen_fds", "no_new_keyring", "no_pivot", "preserve_fds", "rootless",
+        "takes_terminal", "waits",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -76,20 +69,9 @@ class Birth:
     """One birth on its way; what it has made is undone if it fails."""
 
     __slots__ = (
-        "cgroup",
-        "config",
-        "fifo",
-        "filter",
-        "hand",
-        "kinds",
-        "master",
-        "moved",
-        "options",
-        "program",
-        "root",
-        "state",
-        "store",
-    )
+        "cgroup", "config", "fifo", "filter", "hand", "kinds", "master", "moved", "options", "program", "root",
+        "state", "store",
+    )  # fmt: skip
 
     def __init__(self, root_directory: str, container_id: str, options: Options) -> None:
         self.store = Store(root_directory, container_id)
