@@ -4,8 +4,10 @@ The words of one field are in tests/test_config*.py, those of an exec in tests/t
 """
 
 import json
+import os
 import re
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,35 @@ class TestMissing:
         made.file.mkdir()
         assert born(minirunc, made) == "BUNDLE/config.json: is a directory"
 
+    @pytest.mark.parametrize(
+        ("target", "what"),
+        [("/dev/zero", "a device"), ("/dev/null", "a device"), ("fifo", "a fifo"), ("socket", "a socket")],
+    )
+    def test_config_is_no_plain_file(
+        self, minirunc: Runtime, bundle: Callable[..., Bundle], tmp_path: Path, target: str, what: str
+    ) -> None:
+        """It is not opened: that may wait for ever, or do something; some never end."""
+        made = bundle()
+        os.mkfifo(tmp_path / "fifo")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "socket"))
+            made.file.unlink()
+            made.file.symlink_to(tmp_path / target)
+            assert born(minirunc, made) == f"BUNDLE/config.json: expected a plain file, got {what}"
+
+    @pytest.mark.parametrize("size", [(16 << 20) + 1, 1 << 40])
+    def test_config_is_too_large(self, minirunc: Runtime, bundle: Callable[..., Bundle], size: int) -> None:
+        """Said without reading it."""
+        made = bundle()
+        os.truncate(made.file, size)
+        assert born(minirunc, made) == "BUNDLE/config.json: is larger than 16 MiB"
+
+    def test_process_file_that_never_ends(self, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+        """exec --process: it may be a pipe, so it is read, but not for ever."""
+        id = minirunc.start(bundle("sleep 1000"))
+        told = said(minirunc("exec", "--process", "/dev/zero", id), 255)
+        assert told == "exec failed: /dev/zero: is larger than 16 MiB"
+
     def test_config_is_a_link_to_itself(self, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
         """The kernel's words."""
         made = bundle()
@@ -164,11 +195,14 @@ WRONG = {
     "unknown namespace": (
         "linux.namespaces",
         [{"type": "mount"}, {"type": "uts"}, {"type": "disk"}],
-        'linux.namespaces[2].type: namespace "disk" does not exist',
+        (
+            'linux.namespaces[2].type: namespace "disk" does not exist: expected one of cgroup, ipc, mount, network,'
+            " pid, time, user, uts"
+        ),
     ),
     "mount without a place": ("mounts", [{"type": "proc"}], "mounts[0].destination: missing"),
     "hook without a path": ("hooks", {"poststop": [{}]}, "hooks.poststop[0].path: missing"),
-    "hostname too long": ("hostname", "x" * 65, "hostname: is longer than 64 bytes"),
+    "hostname too long": ("hostname", "x" * 65, "hostname: has 65 bytes, the kernel takes 64"),
     "fraction": ("process.oomScoreAdj", 0.5, "process.oomScoreAdj: expected an integer, got a number (0.5)"),
     "annotation of another type": ("annotations", {"a.b": {}}, 'annotations["a.b"]: expected a string, got an object'),
     "version missing": ("ociVersion", None, "ociVersion: missing"),
@@ -187,6 +221,7 @@ def test_wrong_value_is_told_with_its_json_path(minirunc: Runtime, bundle: Calla
 # as in UNSUPPORTED: the JSON path, where it is put, a value that asks for it, where that is told
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "linux.intelRdt": ("linux.intelRdt", {"closID": "x"}, "linux.intelRdt"),
+    "linux.netDevices": ("linux.netDevices", {"eth9": {}}, "linux.netDevices"),
     "linux.seccomp.syscalls[].action": (
         "linux.seccomp",
         {

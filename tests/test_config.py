@@ -24,14 +24,17 @@ REFUSED = [
     ({"annotations": {"a.b": 1}}, 'config.json: annotations["a.b"]: expected a string, got an integer (1)'),
     (
         {"hostname": "x", "linux.namespaces": namespaces("mount")},
-        "config.json: hostname: unable to set hostname without a private UTS namespace",
+        'config.json: hostname: unable to set hostname without a private UTS namespace: linux.namespaces has no "uts"',
     ),
     (
         {"domainname": "x", "linux": ABSENT},
-        "config.json: domainname: unable to set domainname without a private UTS namespace",
+        (
+            "config.json: domainname: unable to set domainname without a private UTS namespace: "
+            'linux.namespaces has no "uts"'
+        ),
     ),
-    ({"hostname": "x" * 65}, "config.json: hostname: is longer than 64 bytes"),
-    ({"domainname": "é" * 33}, "config.json: domainname: is longer than 64 bytes"),
+    ({"hostname": "x" * 65}, "config.json: hostname: has 65 bytes, the kernel takes 64"),
+    ({"domainname": "é" * 33}, "config.json: domainname: has 66 bytes, the kernel takes 64"),
     (
         {"hooks": {"createRuntime": [{"path": "/bin/true"}, {"path": "true"}]}},
         'config.json: hooks.createRuntime[1].path: must be an absolute path, got "true"',
@@ -51,6 +54,7 @@ def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> Non
 
 NOT_YET = {
     "linux.intelRdt": ({"linux.intelRdt": {}}, "linux.intelRdt"),
+    "linux.netDevices": ({"linux.netDevices": {"eth0": {}}}, "linux.netDevices"),
     "linux.seccomp.syscalls[].action": (
         {
             "linux.seccomp": {

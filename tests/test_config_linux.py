@@ -26,22 +26,37 @@ def seccomp_rule(rule: dict[str, object]) -> dict[str, object]:
 
 
 REFUSED = [
-    ({NAMESPACES: namespaces("net")}, 'linux.namespaces[0].type: namespace "net" does not exist'),
+    (
+        {NAMESPACES: namespaces("net")},
+        (
+            'linux.namespaces[0].type: namespace "net" does not exist: expected one of cgroup, ipc, mount,'
+            " network, pid, time, user, uts"
+        ),
+    ),
     ({NAMESPACES: [{"path": "/x"}]}, "linux.namespaces[0].type: missing"),
     ({NAMESPACES: namespaces("pid", "pid")}, 'linux.namespaces[1]: malformed spec file: duplicated ns "pid"'),
     ({NAMESPACES: namespaces("ipc:x")}, 'linux.namespaces[0].path: must be an absolute path, got "x"'),
     (
         {NAMESPACES: namespaces("mount", "user")},
-        "linux.namespaces: user namespaces enabled, but no namespace path to join nor mappings to apply specified",
+        (
+            "linux.namespaces: user namespaces enabled, but no namespace path to join nor mappings to apply "
+            "specified: linux.uidMappings and linux.gidMappings are missing"
+        ),
     ),
-    (in_user_ns([]), "linux.uidMappings: user namespaces enabled, but no uid mappings found"),
-    (in_user_ns(ROOT_ONLY, []), "linux.gidMappings: user namespaces enabled, but no gid mappings found"),
+    (
+        in_user_ns([]),
+        "linux.uidMappings: user namespaces enabled, but no uid mappings found: linux.namespaces has a new one",
+    ),
+    (
+        in_user_ns(ROOT_ONLY, []),
+        "linux.gidMappings: user namespaces enabled, but no gid mappings found: linux.namespaces has a new one",
+    ),
     (
         in_user_ns([{"containerID": 5, "hostID": 1000, "size": 1}]),
         "linux.uidMappings: user namespaces enabled, but no mapping found for uid 0",
     ),
-    ({"linux.uidMappings": ROOT_ONLY}, f"linux.uidMappings: {NO_USER_NS}"),
-    ({"linux.gidMappings": ROOT_ONLY}, f"linux.gidMappings: {NO_USER_NS}"),
+    ({"linux.uidMappings": ROOT_ONLY}, f'linux.uidMappings: {NO_USER_NS}: linux.namespaces has no "user"'),
+    ({"linux.gidMappings": ROOT_ONLY}, f'linux.gidMappings: {NO_USER_NS}: linux.namespaces has no "user"'),
     (in_user_ns([{"containerID": 0, "hostID": 0}]), "linux.uidMappings[0].size: missing"),
     (
         in_user_ns([{"containerID": 0, "hostID": 0, "size": 0}]),
@@ -65,18 +80,21 @@ REFUSED = [
     ),
     (
         {"linux.timeOffsets": {"boottime": {"secs": 1}}},
-        "linux.timeOffsets: time namespace offsets specified, but time namespace isn't enabled in the config",
+        (
+            "linux.timeOffsets: time namespace offsets specified, but time namespace isn't enabled in the config"
+            ': linux.namespaces has no "time"'
+        ),
     ),
     (
         {NAMESPACES: namespaces("time:/proc/self/ns/time"), "linux.timeOffsets": {"monotonic": {}}},
         (
             "linux.timeOffsets: time namespace enabled, but both namespace path and time offsets specified"
-            " -- you may only provide one"
+            " -- you may only provide one: linux.namespaces[0].path joins one"
         ),
     ),
     (
         {NAMESPACES: namespaces("time"), "linux.timeOffsets": {"realtime": {"secs": 1}}},
-        'linux.timeOffsets: "realtime" has no offset: expected boottime or monotonic',
+        'linux.timeOffsets["realtime"]: has no offset: expected boottime or monotonic',
     ),
     (
         {NAMESPACES: namespaces("time"), "linux.timeOffsets": {"boottime": {"nanosecs": 10**9}}},
@@ -91,19 +109,28 @@ REFUSED = [
     ),
     (
         {NAMESPACES: [], "linux.maskedPaths": ["/proc/kcore"]},
-        "linux.maskedPaths: unable to restrict sys entries without a private MNT namespace",
+        (
+            "linux.maskedPaths: unable to restrict sys entries without a private MNT namespace: "
+            'linux.namespaces has no "mount"'
+        ),
     ),
     (
         {NAMESPACES: [], "linux.readonlyPaths": ["/proc/sys"]},
-        "linux.readonlyPaths: unable to restrict sys entries without a private MNT namespace",
+        (
+            "linux.readonlyPaths: unable to restrict sys entries without a private MNT namespace: "
+            'linux.namespaces has no "mount"'
+        ),
     ),
     (
         {"linux.rootfsPropagation": "Shared"},
-        "linux.rootfsPropagation: rootfsPropagation=Shared is not supported",
+        (
+            "linux.rootfsPropagation: rootfsPropagation=Shared is not supported: expected one of private, "
+            "rprivate, rshared, rslave, runbindable, shared, slave, unbindable"
+        ),
     ),
     (
         {"linux.devices": [{"type": "x", "path": "/dev/x"}]},
-        'linux.devices[0].type: invalid device type "x"',
+        'linux.devices[0].type: invalid device type "x": expected one of c, u, b, p',
     ),
     ({"linux.devices": [{"type": "c"}]}, "linux.devices[0].path: missing"),
     (
@@ -118,10 +145,13 @@ REFUSED = [
         {"linux.devices": [{"type": "b", "path": "/a", "major": 1, "minor": -1}]},
         "linux.devices[0].minor: expected an integer from 0 to 1048575, got -1",
     ),
-    ({"linux.personality": {}}, "linux.personality.domain: invalid personality domain "),
+    (
+        {"linux.personality": {}},
+        "linux.personality.domain: invalid personality domain : expected one of LINUX, LINUX32",
+    ),
     (
         {"linux.personality": {"domain": "BSD"}},
-        "linux.personality.domain: invalid personality domain BSD",
+        "linux.personality.domain: invalid personality domain BSD: expected one of LINUX, LINUX32",
     ),
     (
         {"linux.seccomp": {"defaultAction": "SCMP_ACT_MAYBE"}},

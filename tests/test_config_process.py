@@ -1,7 +1,11 @@
 """config/process: checks of process.*, with runc's words where it has some."""
 
+import json
+
 import pytest
 
+from minirunc.base.errors import Error
+from minirunc.config import load_process
 from minirunc.config.process import capabilities, env
 from tests.config_json import ABSENT, loaded, refusal
 
@@ -19,12 +23,6 @@ REFUSED = [
     ("env", [""], "process.env[0]: invalid environment variable: missing '='"),
     ("env", {"A": "1"}, "process.env: expected a list, got an object"),
     ("terminal", 1, "process.terminal: expected true or false, got an integer (1)"),
-    ("consoleSize", {"height": 5}, "process.consoleSize.width: missing"),
-    (
-        "consoleSize",
-        {"height": 70000, "width": 5},
-        "process.consoleSize.height: expected an integer from 0 to 65535, got 70000",
-    ),
     ("user", {"uid": -1}, "process.user.uid: expected an integer from 0 to 4294967295, got -1"),
     ("user", {"uid": 2**32 - 1}, "process.user.uid: 4294967295 is not an id"),
     ("user", {"gid": 2**32 - 1}, "process.user.gid: 4294967295 is not an id"),
@@ -35,7 +33,12 @@ REFUSED = [
     (
         "rlimits",
         [{"type": "RLIMIT_X", "soft": 1, "hard": 1}],
-        "process.rlimits[0].type: wrong rlimit value: RLIMIT_X",
+        (
+            "process.rlimits[0].type: wrong rlimit value: RLIMIT_X: expected one of RLIMIT_CPU, "
+            "RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE, RLIMIT_RSS, RLIMIT_NPROC, RLIMIT_NOFILE, "
+            "RLIMIT_MEMLOCK, RLIMIT_AS, RLIMIT_LOCKS, RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE, RLIMIT_NICE, "
+            "RLIMIT_RTPRIO, RLIMIT_RTTIME"
+        ),
     ),
     (
         "rlimits",
@@ -55,34 +58,68 @@ REFUSED = [
     ("oomScoreAdj", 1001, "process.oomScoreAdj: expected an integer from -1000 to 1000, got 1001"),
     ("oomScoreAdj", -1001, "process.oomScoreAdj: expected an integer from -1000 to 1000, got -1001"),
     ("capabilities", ["CAP_KILL"], "process.capabilities: expected an object, got a list"),
-    ("scheduler", {}, "process.scheduler.policy: scheduler policy is required"),
-    ("scheduler", {"policy": "RR"}, "process.scheduler.policy: invalid scheduler policy: RR"),
+    (
+        "scheduler",
+        {},
+        (
+            "process.scheduler.policy: scheduler policy is required: expected one of SCHED_OTHER, "
+            "SCHED_FIFO, SCHED_RR, SCHED_BATCH, SCHED_ISO, SCHED_IDLE, SCHED_DEADLINE"
+        ),
+    ),
+    (
+        "scheduler",
+        {"policy": "RR"},
+        (
+            "process.scheduler.policy: invalid scheduler policy: RR: expected one of SCHED_OTHER, "
+            "SCHED_FIFO, SCHED_RR, SCHED_BATCH, SCHED_ISO, SCHED_IDLE, SCHED_DEADLINE"
+        ),
+    ),
     (
         "scheduler",
         {"policy": "SCHED_RR", "flags": ["SCHED_FLAG_RECLAIM", "X"]},
-        "process.scheduler.flags[1]: invalid scheduler flag: X",
+        (
+            "process.scheduler.flags[1]: invalid scheduler flag: X: expected one of "
+            "SCHED_FLAG_RESET_ON_FORK, SCHED_FLAG_RECLAIM, SCHED_FLAG_DL_OVERRUN, SCHED_FLAG_KEEP_POLICY, "
+            "SCHED_FLAG_KEEP_PARAMS, SCHED_FLAG_UTIL_CLAMP_MIN, SCHED_FLAG_UTIL_CLAMP_MAX"
+        ),
     ),
     (
         "scheduler",
         {"policy": "SCHED_BATCH", "nice": 20},
-        "process.scheduler.nice: invalid scheduler.nice: 20 when scheduler.policy is SCHED_BATCH",
+        (
+            "process.scheduler.nice: invalid scheduler.nice: 20 when scheduler.policy is SCHED_BATCH: "
+            "expected an integer from -20 to 19"
+        ),
     ),
     (
         "scheduler",
         {"policy": "SCHED_OTHER", "priority": 1},
-        "process.scheduler.priority: scheduler.priority can only be specified for SchedFIFO or SchedRR policy",
+        (
+            "process.scheduler.priority: scheduler.priority can only be specified for SchedFIFO or SchedRR "
+            "policy: process.scheduler.policy is SCHED_OTHER"
+        ),
     ),
     (
         "scheduler",
         {"policy": "SCHED_FIFO", "priority": 1, "deadline": 5},
-        "process.scheduler: scheduler runtime/deadline/period can only be specified for SchedDeadline policy",
+        (
+            "process.scheduler: scheduler runtime/deadline/period can only be specified for SchedDeadline "
+            "policy: process.scheduler.policy is SCHED_FIFO"
+        ),
     ),
-    ("ioPriority", {}, 'process.ioPriority.class: invalid ioPriority.Class: ""'),
-    ("ioPriority", {"class": "BE"}, 'process.ioPriority.class: invalid ioPriority.Class: "BE"'),
+    ("ioPriority", {}, "process.ioPriority.priority: missing"),
+    (
+        "ioPriority",
+        {"class": "BE", "priority": 0},
+        (
+            'process.ioPriority.class: invalid ioPriority.Class: "BE": expected one of IOPRIO_CLASS_RT,'
+            " IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE"
+        ),
+    ),
     (
         "ioPriority",
         {"class": "IOPRIO_CLASS_BE", "priority": 8},
-        "process.ioPriority.priority: invalid ioPriority.Priority: 8",
+        "process.ioPriority.priority: invalid ioPriority.Priority: 8: expected an integer from 0 to 7",
     ),
     (
         "execCPUAffinity",
@@ -118,11 +155,29 @@ ACCEPTED = [
     ("scheduler", {"policy": "SCHED_OTHER", "nice": -20}),
     ("scheduler", {"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}),
     ("scheduler", {"policy": "SCHED_FIFO", "priority": 1, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
-    ("ioPriority", {"class": "IOPRIO_CLASS_IDLE"}),
+    ("ioPriority", {"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
     ("execCPUAffinity", {"initial": "0-3, 7"}),
     ("capabilities", {}),
     ("user", {"uid": 2**32 - 2, "umask": 0o777, "additionalGids": []}),
 ]
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        ({"height": 5}, "width: missing"),
+        ({"height": 70000, "width": 5}, "height: expected an integer from 0 to 65535, got 70000"),
+    ],
+)
+def test_a_console_size_is_looked_at_only_for_a_terminal(size: dict[str, int], why: str) -> None:
+    """Spec: runtimes MUST ignore it if terminal is false or unset."""
+    wrong = {"process.consoleSize": size, "process.terminal": True}
+    assert refusal(wrong) == f"config.json: process.consoleSize.{why}"
+    loaded(wrong | {"process.terminal": False})
+    text = json.dumps({"args": ["a"], "cwd": "/", "consoleSize": size})
+    load_process(text)
+    with pytest.raises(Error, match=why):
+        load_process(text, terminal=True)
 
 
 @pytest.mark.parametrize(("field", "value"), ACCEPTED)

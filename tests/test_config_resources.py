@@ -79,7 +79,8 @@ CPU = [
     ({"quota": 0, "period": 0}, []),
     ({"quota": 5000, "burst": 100}, [("cpu.max", "5000 100000"), ("cpu.max.burst", "100")]),
     ({"burst": 0}, [("cpu.max.burst", "0")]),
-    ({"idle": 1, "shares": 1024}, [("cpu.idle", "1"), ("cpu.weight", "100")]),
+    ({"idle": 1, "shares": 0}, [("cpu.idle", "1")]),
+    ({"idle": 0, "shares": 1024}, [("cpu.idle", "0"), ("cpu.weight", "100")]),
     ({"idle": 0}, [("cpu.idle", "0")]),
     ({"cpus": "0-1", "mems": "0"}, [("cpuset.cpus", "0-1"), ("cpuset.mems", "0")]),
     ({"realtimeRuntime": 1, "realtimePeriod": 2}, []),
@@ -173,9 +174,15 @@ def test_the_order_is_runcs_and_unified_comes_last() -> None:
 
 
 REFUSED = [
-    ({"memory": {"limit": -2}}, "memory.limit: invalid memory value: -2"),
-    ({"memory": {"swap": 5}}, "memory.swap: unable to set swap limit without memory limit"),
-    ({"memory": {"limit": 10, "swap": 5}}, "memory.swap: memory+swap limit should be >= memory limit"),
+    ({"memory": {"limit": -2}}, "memory.limit: invalid memory value: -2: expected bytes, or -1 for no limit"),
+    (
+        {"memory": {"swap": 5}},
+        "memory.swap: unable to set swap limit without memory limit: linux.resources.memory.limit is missing",
+    ),
+    (
+        {"memory": {"limit": 10, "swap": 5}},
+        "memory.swap: memory+swap limit should be >= memory limit: 5 is below linux.resources.memory.limit 10",
+    ),
     ({"memory": {"limit": "1g"}}, 'memory.limit: expected an integer, got a string ("1g")'),
     (
         {"memory": {"limit": 2**63}},
@@ -205,11 +212,11 @@ REFUSED = [
     ({"devices": [{"allow": True}]}, "devices[0].access: device access at 0 field cannot be empty"),
     (
         {"devices": [{"allow": True, "access": "rx"}]},
-        'devices[0].access: invalid cgroup device access "rx"',
+        'devices[0].access: invalid cgroup device access "rx": expected letters of rwm',
     ),
     (
         {"devices": [{"allow": True, "access": "r", "type": "p"}]},
-        'devices[0].type: invalid cgroup device type "p"',
+        'devices[0].type: invalid cgroup device type "p": expected one of a, b, c',
     ),
     (
         {"devices": [{"allow": True, "access": "r", "type": "c", "major": -2}]},

@@ -128,6 +128,31 @@ def test_mount_namespace_is_joined_by_path(minirunc: Runtime, bundle: Callable[.
     assert result.out.split() == [theirs, *sorted(os.listdir(made.rootfs))]
 
 
+def test_in_a_joined_mount_namespace_nothing_of_the_config_is_left_out(
+    minirunc: Runtime, bundle: Callable[..., Bundle]
+) -> None:
+    """linux.maskedPaths, readonlyPaths, devices, read-only mounts: as in a new one; what cannot be is refused."""
+    made = bundle(
+        "cat /proc/keys; echo no >/proc/sys/kernel/domainname; echo no >/ro/file; echo ok >/dev/null; ls /dev"
+    )
+    made.mount("/ro", "tmpfs", "tmpfs", "ro")
+    made.linux["devices"] = [{"type": "p", "path": "/dev/fifo"}]
+    with subprocess.Popen(["unshare", "-m", "--propagation", "private", "sleep", "1000"]) as other:
+        try:
+            while os.readlink(f"/proc/{other.pid}/exe") != os.path.realpath("/usr/bin/sleep"):
+                os.sched_yield()
+            result = minirunc.run(joining(made, other.pid, "mount"))
+            made.config["root"]["readonly"] = True
+            refused = minirunc.run(made)
+        finally:
+            other.kill()
+    assert result.status == 0
+    assert result.err.count("Read-only file system") == 2
+    assert len(result.err.splitlines()) == 2
+    assert {"fifo", "null", "zero", "full", "random", "urandom", "tty"} <= set(result.out.split())
+    assert "root.readonly: unable to make the root read-only without a private MNT namespace" in refused.err
+
+
 def test_namespace_bound_to_a_file_is_joined(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.namespaces[].path: a file that `ip netns` or a container manager bound a namespace to."""
     file = tmp_path / "net"

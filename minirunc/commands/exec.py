@@ -58,9 +58,7 @@ def exec_(
         raise StateError("cannot exec in a container that is being created")
     config = life.config_of(store)
     if process:
-        wanted = load_process(_read(process), process)
-        if tty:
-            wanted.terminal = True
+        wanted = load_process(_read(process), process, terminal=tty)
         _complete(wanted, config.process)
     else:
         wanted = config.process
@@ -101,7 +99,8 @@ def exec_(
 
 def _read(path: str) -> bytes:
     try:
-        return files.read(path)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)  # it may well be a pipe
+        return files.read_open(fd, path, most=files.LARGEST)
     except OSError as error:
         raise Error(f"open {path}: {posix.strerror(error.errno or 0).lower()}") from None
 

@@ -14,6 +14,8 @@ from minirunc.base.record import EMPTY, Record, UInt32
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from minirunc.config.hooks import Hooks
     from minirunc.config.linux import Linux
     from minirunc.config.mounts import Mount
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # What is refused by name: a container without what its config asks for would be less safe than it says.
 UNSUPPORTED = {
     "linux.intelRdt": "no resctrl group is made",
+    "linux.netDevices": "network devices are not moved",
     "linux.seccomp.syscalls[].action": "SCMP_ACT_NOTIFY: no listener is handed over",
 }
 
@@ -101,8 +104,8 @@ def read(text: str | bytes, name: str = "config.json") -> Config:
     return Config.parse(value)
 
 
-def load_process(text: str | bytes, name: str = "process.json") -> "Process":
-    """The process of `exec --process FILE`, checked; errors name the file and paths in it."""
+def load_process(text: str | bytes, name: str = "process.json", *, terminal: bool = False) -> "Process":
+    """The process of `exec --process FILE`, checked; errors name the file and paths in it. `terminal`: by an option."""
     from minirunc.config import process
 
     value = jsontext.loads(text, name)
@@ -112,6 +115,7 @@ def load_process(text: str | bytes, name: str = "process.json") -> "Process":
             from minirunc.config import unread
 
             unread.tell(value, process.Process, name, "process")
+        record.terminal |= terminal
         if _has_odd_strings(text):
             from minirunc.config import strings
 
@@ -135,6 +139,13 @@ def check(config: Config) -> None:
     """Ask each field that is present whether it can be honoured. Raises ConfigError."""
     from minirunc.config import linux, process
 
+    version = config.oci_version
+    if not (version.startswith("1.") and version.isascii() and version.replace(".", "").isdigit()):
+        from minirunc.config import oci_version
+
+        oci_version.check(config)
+    if "" in config.annotations:
+        raise ConfigError("annotations", "a key must not be an empty string")
     process.check(config.process)
     check_present(config, __name__, ("root", "hostname", "domainname", "mounts", "hooks", "annotations"), config)
     linux.check(config)
@@ -159,6 +170,27 @@ def check_present(record: Record, package: str, names: tuple[str, ...], subject:
 def unsupported(where: str, path: str = "") -> ConfigError:
     """The refusal of what UNSUPPORTED lists under `where`; `path` is the exact JSON path, with an index."""
     return ConfigError(path or where, f"not supported yet: {UNSUPPORTED[where]}")
+
+
+def none_of(choices: "Iterable[str]", where: str, why: str) -> ConfigError:
+    """The refusal of a word that is none of those there are."""
+    return ConfigError(where, f"{why}: expected one of {', '.join(choices)}")
+
+
+def need_namespace(config: Config, kind: str, where: str, why: str, *, new: bool = False) -> None:
+    """Raise ConfigError, naming both fields, where the container shares the host's; with `new`, also another's."""
+    namespace = config.linux.namespace(kind)
+    if namespace is None:
+        raise ConfigError(where, f'{why}: linux.namespaces has no "{kind}"')
+    if new and namespace.path:
+        index = config.linux.namespaces.index(namespace)
+        raise ConfigError(where, f"{why}: linux.namespaces[{index}].path joins one")
+
+
+def check_mapped(where: str, number: int, field: str, mappings: list[IDMapping]) -> None:
+    """An id of the container's that is none is refused by the kernel with a bare EINVAL (user_namespaces(7))."""
+    if not any(0 <= number - mapping.container_id < mapping.size for mapping in mappings):
+        raise ConfigError(where, f"unable to setup user: invalid argument: {number} is not mapped by linux.{field}")
 
 
 def check_mappings(where: str, mappings: list[IDMapping]) -> None:

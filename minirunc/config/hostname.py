@@ -1,6 +1,7 @@
 """hostname: sethostname(2), inside, in the container's own UTS namespace."""
 
 from minirunc.base.errors import ConfigError
+from minirunc.config import need_namespace
 from minirunc.kernel.hand import Batch
 
 TYPE_CHECKING = False
@@ -12,10 +13,10 @@ _LENGTH = 64  # bytes; the kernel's __NEW_UTS_LEN
 
 def check(config: "Config") -> None:
     """Without a UTS namespace of its own (new or joined) the name would be the host's."""
-    if config.linux.namespace("uts") is None:
-        raise ConfigError("hostname", "unable to set hostname without a private UTS namespace")
-    if len(config.hostname.encode()) > _LENGTH:
-        raise ConfigError("hostname", f"is longer than {_LENGTH} bytes")
+    need_namespace(config, "uts", "hostname", "unable to set hostname without a private UTS namespace")
+    length = len(config.hostname.encode())
+    if length > _LENGTH:
+        raise ConfigError("hostname", f"has {length} bytes, the kernel takes {_LENGTH}")
 
 
 def apply(hostname: str, do: Batch) -> None:

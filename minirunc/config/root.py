@@ -5,6 +5,7 @@ from posix import open as posix_open
 
 from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.base.record import Record
+from minirunc.config import need_namespace
 from minirunc.kernel import procfs
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
@@ -43,6 +44,9 @@ def check(config: "Config") -> None:
     """Whether it is there is seen when it is opened."""
     if not config.root.path:
         raise ConfigError("root.path", "must not be empty")
+    if config.root.readonly and config.linux.namespace("mount"):  # without one, it is in the caller's
+        why = "unable to make the root read-only without a private MNT namespace"
+        need_namespace(config, "mount", "root.readonly", why, new=True)
 
 
 EACCES, EINVAL = 13, 22

@@ -2,7 +2,7 @@
 
     outside   read and check config.json; claim the id; make the cgroup; spawn the hand
     hand      join namespaces, clone3 into the new ones and the cgroup
-    outside   id maps; network devices; hooks
+    outside   id maps; hooks
     inside    mounts, devices, pivot_root, masks, terminal; find the program
     outside   limits of the process; save the state
     inside    the last batch: wait, drop, close, execve
@@ -24,12 +24,11 @@ from minirunc.container import clone, handover, hooks, launch
 from minirunc.container.status import CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
 from minirunc.kernel import cgroupfs, procfs
-from minirunc.kernel.constants import CLONE_NEWUSER
+from minirunc.kernel.constants import CLONE_NEWNS, CLONE_NEWUSER
 from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirunc.config.linux.net_devices import Moved
     from minirunc.config.linux.seccomp import Filter
 
 
@@ -37,9 +36,16 @@ class Options:
     """What a birth is asked for beside the bundle."""
 
     __slots__ = (
-        "bundle", "console_socket", "listen_fds", "no_new_keyring", "no_pivot", "preserve_fds", "rootless",
-        "takes_terminal", "waits",
-    )  # fmt: skip
+        "bundle",
+        "console_socket",
+        "listen_fds",
+        "no_new_keyring",
+        "no_pivot",
+        "preserve_fds",
+        "rootless",
+        "takes_terminal",
+        "waits",
+    )
 
     def __init__(
         self,
@@ -69,9 +75,19 @@ class Birth:
     """One birth on its way; what it has made is undone if it fails."""
 
     __slots__ = (
-        "cgroup", "config", "fifo", "filter", "hand", "kinds", "master", "moved", "options", "program", "root",
-        "state", "store",
-    )  # fmt: skip
+        "cgroup",
+        "config",
+        "fifo",
+        "filter",
+        "hand",
+        "kinds",
+        "master",
+        "options",
+        "program",
+        "root",
+        "state",
+        "store",
+    )
 
     def __init__(self, root_directory: str, container_id: str, options: Options) -> None:
         self.store = Store(root_directory, container_id)
@@ -99,7 +115,6 @@ class Birth:
         self.root = -1
         self.master: int | None = None
         self.fifo: int | None = None
-        self.moved: Moved | None = None
         self.store.claim()
         try:
             self.store.save(self.state)
@@ -176,10 +191,6 @@ class Birth:
             fifo = self.store.path(FIFO) if self.options.waits else ""
             self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo)
             log.debug("child process in init(): the hand is inside")
-            if config.linux.net_devices:
-                from minirunc.config.linux import net_devices
-
-                self.moved = net_devices.apply(config.linux.net_devices, hand.pid)
             if any(mount.type in ("cgroup", "cgroup2") and "ro" not in mount.options for mount in config.mounts):
                 from minirunc.container import rootless
 
@@ -237,9 +248,10 @@ class Birth:
         place.slave = self._mounts_in_callers()
         place.context = config.annotations.get("run.oci.mount_context_type", place.context)
         attach.apply(config.mounts, place)
-        if (own or "/dev" in place.tree.own) and not attach.is_bound(config.mounts, "/dev"):
+        joined_or_new = bool(self.kinds & CLONE_NEWNS)
+        if (joined_or_new or "/dev" in place.tree.own) and not attach.is_bound(config.mounts, "/dev"):
             devices.apply(config.linux.devices, place.tree, hand, bind=userns)
-        if own:
+        if joined_or_new:
             readonly_paths.apply(config.linux.readonly_paths, place.tree, hand)
             masked_paths.apply(config.linux.masked_paths, place.tree, hand, place.label_option())
         return place
@@ -278,9 +290,9 @@ class Birth:
         launch.inherit(self.config.linux, self.hand)
         umask = self.config.process.user.umask
         with self.hand.batch() as do:
-            if self._mounts_own():
+            if self.kinds & CLONE_NEWNS:
                 rootfs_propagation.apply(self.config.linux.rootfs_propagation, do)
-            if self._mounts_own() or self._mounts_in_callers():
+            if self.kinds & CLONE_NEWNS or self._mounts_in_callers():
                 attach.finish(place, do)
                 root.finish(self.config.root, self.root, do)
             do.umask(0o022 if umask is None else umask)
@@ -316,8 +328,6 @@ class Birth:
             self._undo(error)
             raise
         self.hand.close()
-        if self.moved:
-            self.moved.close()
         if self.cgroup >= 0:
             posix.close(self.cgroup)
         self.store.release()
@@ -341,8 +351,6 @@ class Birth:
         if self.master is not None:
             posix.close(self.master)
         oom = self._oom_killed()
-        if self.moved:
-            self.moved.undo()
         self.hand.kill()
         self._undo_outside()
         if oom and isinstance(error, Error):
@@ -376,7 +384,7 @@ class Birth:
 
 def _read_config(bundle: str) -> bytes:
     try:
-        return files.read(f"{bundle}/config.json")
+        return files.read_plain(f"{bundle}/config.json")
     except FileNotFoundError:
         raise Error(f"JSON specification file config.json not found in {bundle}") from None
 

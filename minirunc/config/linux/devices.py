@@ -5,6 +5,7 @@ from struct import unpack_from
 
 from minirunc.base.errors import ConfigError, SecurityError, SyscallError
 from minirunc.base.record import Int64, Record, UInt32
+from minirunc.config import need_namespace, none_of
 from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
@@ -36,23 +37,28 @@ _BOUNDS = (("major", 2**12 - 1), ("minor", 2**20 - 1))
 class Device(Record):
     type: str  # c or u, b, p
     path: str
-    major: Int64 = 0
-    minor: Int64 = 0
+    major: Int64 | None  # of a p, none
+    minor: Int64 | None
     file_mode: UInt32 | None  # absent: 0666
     uid: UInt32 | None  # absent: 0
     gid: UInt32 | None
 
 
 def check(config: "Config") -> None:
+    why = "unable to make devices without a private MNT namespace"
+    if not any(mount.destination == "/dev" for mount in config.mounts):  # which is made in the caller's
+        need_namespace(config, "mount", "linux.devices", why)
     for index, device in enumerate(config.linux.devices):
         where = f"linux.devices[{index}]"
-        if device.type not in ("b", "c", "p", "u"):
-            raise ConfigError(f"{where}.type", f'invalid device type "{device.type}"')
+        if device.type not in _KINDS:
+            raise none_of(_KINDS, f"{where}.type", f'invalid device type "{device.type}"')
         if not device.path.startswith("/"):
             raise ConfigError(f"{where}.path", f'must be an absolute path, got "{device.path}"')
         if device.type != "p":
             for name, most in _BOUNDS:
                 number = getattr(device, name)
+                if number is None:
+                    raise ConfigError(f"{where}.{name}", f"missing: a device of type {device.type} has one")
                 if not 0 <= number <= most:
                     raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {number}")
 
@@ -123,7 +129,7 @@ def _nodes(devices: list[Device]) -> dict[str, Node]:
     nodes = {node[1]: node for node in _DEFAULT}
     for device in devices:
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
-        numbers = device.major, device.minor
+        numbers = device.major or 0, device.minor or 0
         nodes[device.path] = (device.type, device.path, *numbers, mode, device.uid, device.gid)
     return nodes
 

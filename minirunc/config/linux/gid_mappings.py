@@ -3,7 +3,7 @@
 from posix import strerror
 
 from minirunc.base.errors import ConfigError
-from minirunc.config import IDMapping, check_joined, check_mappings
+from minirunc.config import IDMapping, check_joined, check_mapped, check_mappings, need_namespace
 from minirunc.kernel import procfs
 
 TYPE_CHECKING = False
@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 
 def check(config: "Config") -> None:
-    if config.linux.namespace("user") is None:
-        why = "user namespace mappings specified, but user namespace isn't enabled in the config"
-        raise ConfigError("linux.gidMappings", why)
-    check_mappings("linux.gidMappings", config.linux.gid_mappings)
+    why = "user namespace mappings specified, but user namespace isn't enabled in the config"
+    need_namespace(config, "user", "linux.gidMappings", why)
+    mappings = config.linux.gid_mappings
+    check_mappings("linux.gidMappings", mappings)
+    check_mapped("process.user.gid", config.process.user.gid, "gidMappings", mappings)
+    for index, gid in enumerate(config.process.user.additional_gids):
+        check_mapped(f"process.user.additionalGids[{index}]", gid, "gidMappings", mappings)
 
 
 def compare(mappings: list[IDMapping], pid: int) -> None:

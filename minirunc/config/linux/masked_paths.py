@@ -3,6 +3,7 @@
 from struct import unpack_from
 
 from minirunc.base.errors import ConfigError, SecurityError, SyscallError
+from minirunc.config import need_namespace
 from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 
 def check(config: "Config") -> None:
     """Without a mount namespace of its own the container would change the host's mounts."""
-    if config.linux.namespace("mount") is None:
-        why = "unable to restrict sys entries without a private MNT namespace"
-        raise ConfigError("linux.maskedPaths", why)
+    why = "unable to restrict sys entries without a private MNT namespace"
+    need_namespace(config, "mount", "linux.maskedPaths", why)
     for index, path in enumerate(config.linux.masked_paths):
+        if not path.startswith("/"):
+            raise ConfigError(f"linux.maskedPaths[{index}]", f'must be an absolute path, got "{path}"')
         if not path.strip("/."):
             raise ConfigError(f"linux.maskedPaths[{index}]", f'"{path}" is the root itself: all would be hidden')
 

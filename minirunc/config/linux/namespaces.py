@@ -5,6 +5,7 @@ from struct import pack
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
+from minirunc.config import none_of
 from minirunc.kernel.constants import (
     AT_FDCWD,
     CLONE_NEWCGROUP,
@@ -52,7 +53,7 @@ def check(config: "Config") -> None:
     for index, namespace in enumerate(linux.namespaces):
         where = f"linux.namespaces[{index}]"
         if namespace.type not in FLAGS:
-            raise ConfigError(f"{where}.type", f'namespace "{namespace.type}" does not exist')
+            raise none_of(FLAGS, f"{where}.type", f'namespace "{namespace.type}" does not exist')
         if namespace.type in seen:
             raise ConfigError(where, f'malformed spec file: duplicated ns "{namespace.type}"')
         if namespace.path and not namespace.path.startswith("/"):
@@ -60,14 +61,17 @@ def check(config: "Config") -> None:
         seen.add(namespace.type)
     user = linux.namespace("user")
     if user is None and geteuid() != 0:
-        raise ConfigError("linux.namespaces", "rootless container requires user namespaces")
+        why = "rootless container requires user namespaces"
+        raise ConfigError("linux.namespaces", f'{why}: linux.namespaces has no "user"')
     if user is not None and not user.path:
         if not linux.uid_mappings and not linux.gid_mappings:
             why = "user namespaces enabled, but no namespace path to join nor mappings to apply specified"
+            why += ": linux.uidMappings and linux.gidMappings are missing"
             raise ConfigError("linux.namespaces", why)
         for name, mappings in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
             if not mappings:
-                raise ConfigError(f"linux.{name}Mappings", f"user namespaces enabled, but no {name} mappings found")
+                why = f"user namespaces enabled, but no {name} mappings found: linux.namespaces has a new one"
+                raise ConfigError(f"linux.{name}Mappings", why)
             if not any(mapping.container_id == 0 for mapping in mappings):
                 why = f"user namespaces enabled, but no mapping found for {name} 0"
                 raise ConfigError(f"linux.{name}Mappings", why)

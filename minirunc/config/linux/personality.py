@@ -1,7 +1,7 @@
 """linux.personality: the execution domain, set inside by personality(2)."""
 
-from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record
+from minirunc.config import none_of
 from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ class Personality(Record):
 def check(config: "Config") -> None:
     wanted = config.linux.personality
     if wanted is not None and wanted.domain not in DOMAINS:
-        raise ConfigError("linux.personality.domain", f"invalid personality domain {wanted.domain}")
+        raise none_of(DOMAINS, "linux.personality.domain", f"invalid personality domain {wanted.domain}")
 
 
 def apply(personality: Personality, hand: Hand) -> None:

@@ -1,6 +1,7 @@
 """linux.readonlyPaths: paths bound onto themselves and made read-only; the last mounts."""
 
 from minirunc.base.errors import ConfigError, SyscallError
+from minirunc.config import need_namespace
 from minirunc.kernel import inroot
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 def check(config: "Config") -> None:
     """Without a mount namespace of its own the container would change the host's mounts."""
-    if config.linux.namespace("mount") is None:
-        why = "unable to restrict sys entries without a private MNT namespace"
-        raise ConfigError("linux.readonlyPaths", why)
+    why = "unable to restrict sys entries without a private MNT namespace"
+    need_namespace(config, "mount", "linux.readonlyPaths", why)
     for index, path in enumerate(config.linux.readonly_paths):
+        if not path.startswith("/"):
+            raise ConfigError(f"linux.readonlyPaths[{index}]", f'must be an absolute path, got "{path}"')
         if not path.strip("/."):
             raise ConfigError(f"linux.readonlyPaths[{index}]", f'"{path}" is the root itself: set root.readonly')
 

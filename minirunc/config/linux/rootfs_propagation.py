@@ -1,6 +1,7 @@
 """linux.rootfsPropagation: the propagation of the container's `/`; without it, rslave before pivot_root."""
 
 from minirunc.base.errors import ConfigError
+from minirunc.config import need_namespace, none_of
 from minirunc.kernel.constants import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 from minirunc.kernel.hand import Batch
 
@@ -24,13 +25,16 @@ FLAGS = {
 def check(config: "Config") -> None:
     wanted = config.linux.rootfs_propagation
     if wanted not in FLAGS:
-        raise ConfigError("linux.rootfsPropagation", f"rootfsPropagation={wanted} is not supported")
+        words = [word for word in FLAGS if word]
+        raise none_of(words, "linux.rootfsPropagation", f"rootfsPropagation={wanted} is not supported")
+    why = "unable to set the propagation of the root without a private MNT namespace"
+    need_namespace(config, "mount", "linux.rootfsPropagation", why, new=True)
 
 
 def check_no_pivot(wanted: str) -> None:
     """Without pivot_root(2) the host's mounts stay below the root, and private ones would never be let go of."""
     if wanted in ("private", "rprivate"):
-        why = f"rootfsPropagation of {wanted} is not safe without pivot_root"
+        why = f"rootfsPropagation of {wanted} is not safe without pivot_root: not with --no-pivot"
         raise ConfigError("linux.rootfsPropagation", why)
 
 

@@ -4,6 +4,7 @@ from posix import strerror
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record, UInt32
+from minirunc.config import need_namespace
 from minirunc.kernel import procfs
 
 TYPE_CHECKING = False
@@ -18,16 +19,13 @@ class TimeOffset(Record):
 
 def check(config: "Config") -> None:
     """time_namespaces(7)."""
-    time = config.linux.namespace("time")
-    if time is None:
-        why = "time namespace offsets specified, but time namespace isn't enabled in the config"
-        raise ConfigError("linux.timeOffsets", why)
-    if time.path:
-        why = "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one"
-        raise ConfigError("linux.timeOffsets", why)
+    why = "time namespace offsets specified, but time namespace isn't enabled in the config"
+    need_namespace(config, "time", "linux.timeOffsets", why)
+    why = "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one"
+    need_namespace(config, "time", "linux.timeOffsets", why, new=True)
     for clock, offset in config.linux.time_offsets.items():
         if clock not in ("boottime", "monotonic"):
-            raise ConfigError("linux.timeOffsets", f'"{clock}" has no offset: expected boottime or monotonic')
+            raise ConfigError(f'linux.timeOffsets["{clock}"]', "has no offset: expected boottime or monotonic")
         if offset.nanosecs >= 10**9:
             where = f'linux.timeOffsets["{clock}"].nanosecs'
             raise ConfigError(where, f"must be below 1000000000, got {offset.nanosecs}")

@@ -3,7 +3,7 @@
 from posix import strerror
 
 from minirunc.base.errors import ConfigError
-from minirunc.config import IDMapping, check_joined, check_mappings
+from minirunc.config import IDMapping, check_joined, check_mapped, check_mappings, need_namespace
 from minirunc.kernel import procfs
 
 TYPE_CHECKING = False
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def check(config: "Config") -> None:
-    if config.linux.namespace("user") is None:
-        why = "user namespace mappings specified, but user namespace isn't enabled in the config"
-        raise ConfigError("linux.uidMappings", why)
-    check_mappings("linux.uidMappings", config.linux.uid_mappings)
+    why = "user namespace mappings specified, but user namespace isn't enabled in the config"
+    need_namespace(config, "user", "linux.uidMappings", why)
+    mappings = config.linux.uid_mappings
+    check_mappings("linux.uidMappings", mappings)
+    check_mapped("process.user.uid", config.process.user.uid, "uidMappings", mappings)
 
 
 def compare(mappings: list[IDMapping], pid: int) -> None:

@@ -40,7 +40,7 @@ def check(process: Process) -> None:
     cwd.check(process)
     args.check(process)
     fields = (
-        "env", "user", "capabilities", "rlimits", "oom_score_adj", "scheduler", "io_priority", "exec_cpu_affinity",
-        "apparmor_profile", "selinux_label",
+        "console_size", "env", "user", "capabilities", "rlimits", "oom_score_adj", "scheduler", "io_priority",
+        "exec_cpu_affinity", "apparmor_profile", "selinux_label",
     )  # fmt: skip
     check_present(process, __name__, fields, process)

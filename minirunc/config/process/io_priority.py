@@ -2,6 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int32, Record
+from minirunc.config import none_of
 from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
@@ -14,7 +15,7 @@ CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 
 class IOPriority(Record):
     class_: str = ""
-    priority: Int32 = 0
+    priority: Int32
 
 
 def check(process: "Process") -> None:
@@ -22,9 +23,10 @@ def check(process: "Process") -> None:
     if wanted is None:
         return
     if not 0 <= wanted.priority <= 7:
-        raise ConfigError("process.ioPriority.priority", f"invalid ioPriority.Priority: {wanted.priority}")
+        why = f"invalid ioPriority.Priority: {wanted.priority}: expected an integer from 0 to 7"
+        raise ConfigError("process.ioPriority.priority", why)
     if wanted.class_ not in CLASSES:
-        raise ConfigError("process.ioPriority.class", f'invalid ioPriority.Class: "{wanted.class_}"')
+        raise none_of(CLASSES, "process.ioPriority.class", f'invalid ioPriority.Class: "{wanted.class_}"')
 
 
 def apply(io_priority: IOPriority | None, hand: Hand) -> None:

@@ -4,6 +4,7 @@ from struct import pack
 
 from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.record import Record, UInt64
+from minirunc.config import none_of
 from minirunc.kernel.hand import Batch
 from minirunc.kernel.syscalls import Fd
 
@@ -44,7 +45,7 @@ def check(process: "Process") -> None:
     for index, limit in enumerate(process.rlimits):
         where = f"process.rlimits[{index}]"
         if limit.type not in NUMBERS:
-            raise ConfigError(f"{where}.type", f"wrong rlimit value: {limit.type}")
+            raise none_of(NUMBERS, f"{where}.type", f"wrong rlimit value: {limit.type}")
         if limit.soft > limit.hard:
             raise ConfigError(f"{where}.soft", f"{limit.soft} is above the hard limit {limit.hard}")
         if limit.type in seen:

@@ -4,6 +4,7 @@ from struct import pack
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int32, Record, UInt64
+from minirunc.config import none_of
 from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
@@ -47,20 +48,23 @@ def check(process: "Process") -> None:
         return
     policy = wanted.policy
     if not policy:
-        raise ConfigError("process.scheduler.policy", "scheduler policy is required")
+        raise none_of(POLICIES, "process.scheduler.policy", "scheduler policy is required")
     if policy not in POLICIES:
-        raise ConfigError("process.scheduler.policy", f"invalid scheduler policy: {policy}")
+        raise none_of(POLICIES, "process.scheduler.policy", f"invalid scheduler policy: {policy}")
     for index, flag in enumerate(wanted.flags):
         if flag not in FLAGS:
-            raise ConfigError(f"process.scheduler.flags[{index}]", f"invalid scheduler flag: {flag}")
+            raise none_of(FLAGS, f"process.scheduler.flags[{index}]", f"invalid scheduler flag: {flag}")
     if policy in ("SCHED_OTHER", "SCHED_BATCH") and not -20 <= wanted.nice <= 19:
         why = f"invalid scheduler.nice: {wanted.nice} when scheduler.policy is {policy}"
+        why += ": expected an integer from -20 to 19"
         raise ConfigError("process.scheduler.nice", why)
     if wanted.priority and policy not in ("SCHED_FIFO", "SCHED_RR"):
         why = "scheduler.priority can only be specified for SchedFIFO or SchedRR policy"
+        why += f": process.scheduler.policy is {policy}"
         raise ConfigError("process.scheduler.priority", why)
     if policy != "SCHED_DEADLINE" and (wanted.runtime or wanted.deadline or wanted.period):
         why = "scheduler runtime/deadline/period can only be specified for SchedDeadline policy"
+        why += f": process.scheduler.policy is {policy}"
         raise ConfigError("process.scheduler", why)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KEPT: list[int] = []  # as additional_gids, this very list: no setgroups(2) (annotation run.oci.keep_original_groups)
 
 _NO_ID = 2**32 - 1  # "leave as it is" to setuid(2) and its kin
+_GROUPS = 8192  # of the kernel's 65536 (NGROUPS_MAX): they have to fit into a batch beside all else
 
 
 class User(Record):
@@ -34,6 +35,9 @@ def check(process: "Process") -> None:
     if _NO_ID in user.additional_gids:
         where = f"process.user.additionalGids[{user.additional_gids.index(_NO_ID)}]"
         raise ConfigError(where, f"{_NO_ID} is not an id")
+    if len(user.additional_gids) > _GROUPS:
+        why = f"has {len(user.additional_gids)} groups, at most {_GROUPS} are supported"
+        raise ConfigError("process.user.additionalGids", why)
     if user.umask is not None and user.umask > 0o777:
         raise ConfigError("process.user.umask", f"must be at most 511 (octal 777), got {user.umask}")
 

@@ -37,7 +37,8 @@ class Resources(Record):
 
 def check(resources: Resources) -> None:
     """Also for the resources that `update` is given. Raises ConfigError."""
-    check_present(resources, __name__, ("devices", "memory", "block_io", "hugepage_limits", "unified"), resources)
+    fields = ("devices", "memory", "cpu", "block_io", "hugepage_limits", "rdma", "unified")
+    check_present(resources, __name__, fields, resources)
 
 
 def limits(resources: Resources, has: "Callable[[str], bool]") -> list[tuple[str, str, str]]:

@@ -43,6 +43,12 @@ def check(resources: "Resources") -> None:
     where = "linux.resources.blockIO"
     if block_io.weight and not 10 <= block_io.weight <= 1000:
         raise ConfigError(f"{where}.weight", f"expected an integer from 10 to 1000, got {block_io.weight}")
+    for index, one in enumerate(block_io.weight_device):
+        here = f"{where}.weightDevice[{index}]"
+        if one.weight is None and one.leaf_weight is None:
+            raise ConfigError(here, "must have weight or leafWeight")
+        if one.weight and not 10 <= one.weight <= 1000:
+            raise ConfigError(f"{here}.weight", f"expected an integer from 10 to 1000, got {one.weight}")
 
 
 def cgroup_files(block_io: BlockIO) -> list[tuple[str, str]]:

@@ -2,7 +2,12 @@
 
 from math import ceil, log2
 
+from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record, UInt64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.config.linux.resources import Resources
 
 
 class Cpu(Record):
@@ -15,6 +20,21 @@ class Cpu(Record):
     cpus: str = ""  # a list: "0-3,7"
     mems: str = ""
     idle: Int64 | None
+
+
+def check(resources: "Resources") -> None:
+    """What the kernel would refuse by a bare EINVAL."""
+    cpu = resources.cpu
+    if cpu is None:
+        return
+    where = "linux.resources.cpu"
+    if cpu.idle is not None and cpu.idle not in (0, 1):
+        raise ConfigError(f"{where}.idle", f"expected 0 or 1, got {cpu.idle}")
+    if cpu.idle and cpu.shares:
+        why = f"cannot set both cpu.idle and cpu.shares: {where}.shares is {cpu.shares}, an idle cgroup has no weight"
+        raise ConfigError(f"{where}.idle", why)
+    if cpu.burst and cpu.quota and 0 < cpu.quota < cpu.burst:
+        raise ConfigError(f"{where}.burst", f"{cpu.burst} is above {where}.quota {cpu.quota}")
 
 
 def weight(shares: int) -> int:

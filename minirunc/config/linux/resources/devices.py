@@ -2,6 +2,7 @@
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Int64, Record
+from minirunc.config import none_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 _KINDS = {"": 0, "a": 0, "b": 1, "c": 2}  # BPF_DEVCG_DEV_*; 0 is any
 _ACCESS = {"m": 1, "r": 2, "w": 4}  # BPF_DEVCG_ACC_*
 _ALL = 7
+_MOST = 1500  # rules, whose program has to fit into a batch
 
 # Every container gets these, whatever the rules say: (major, minor), character devices; -1 is any
 _DEFAULT = ((1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (136, -1), (5, 2), (10, 200))
@@ -24,14 +26,18 @@ class DeviceRule(Record):
 
 
 def check(resources: "Resources") -> None:
+    if len(resources.devices) > _MOST:
+        why = f"has {len(resources.devices)} rules, at most {_MOST} are supported"
+        raise ConfigError("linux.resources.devices", why)
     for index, rule in enumerate(resources.devices):
         where = f"linux.resources.devices[{index}]"
         if rule.type not in _KINDS:
-            raise ConfigError(f"{where}.type", f'invalid cgroup device type "{rule.type}"')
+            raise none_of("abc", f"{where}.type", f'invalid cgroup device type "{rule.type}"')
         if not rule.access:
             raise ConfigError(f"{where}.access", f"device access at {index} field cannot be empty")
         if not set(rule.access) <= set(_ACCESS):
-            raise ConfigError(f"{where}.access", f'invalid cgroup device access "{rule.access}"')
+            why = f'invalid cgroup device access "{rule.access}": expected letters of rwm'
+            raise ConfigError(f"{where}.access", why)
         for name, number in (("major", rule.major), ("minor", rule.minor)):
             if number is not None and not -1 <= number < 2**31:
                 raise ConfigError(f"{where}.{name}", f"expected an integer from -1 to {2**31 - 1}, got {number}")

@@ -30,12 +30,13 @@ def check(resources: "Resources") -> None:
     where = "linux.resources.memory"
     for name, value in (("limit", memory.limit), ("reservation", memory.reservation), ("swap", memory.swap)):
         if value is not None and value < -1:
-            raise ConfigError(f"{where}.{name}", f"invalid memory value: {value}")
+            raise ConfigError(f"{where}.{name}", f"invalid memory value: {value}: expected bytes, or -1 for no limit")
     limit, swap = memory.limit or 0, memory.swap or 0
     if swap > 0 and limit == 0:
-        raise ConfigError(f"{where}.swap", "unable to set swap limit without memory limit")
+        raise ConfigError(f"{where}.swap", f"unable to set swap limit without memory limit: {where}.limit is missing")
     if 0 < swap < limit:
-        raise ConfigError(f"{where}.swap", "memory+swap limit should be >= memory limit")
+        why = f"memory+swap limit should be >= memory limit: {swap} is below {where}.limit {limit}"
+        raise ConfigError(f"{where}.swap", why)
 
 
 def cgroup_files(memory: Memory) -> list[tuple[str, str]]:
