@@ -3,11 +3,19 @@
 import json
 from functools import partial
 
+import jsonschema
 import pytest
+import referencing
+import referencing.jsonschema
 
 from minirunc.base.version import SPEC, VERSION
-from minirunc.config import UNSUPPORTED
+from minirunc.cgroup import DRIVERS
+from minirunc.config import UNSUPPORTED, warnings
+from minirunc.config.annotations import HONOURED
+from minirunc.config.mounts.options import OF_THE_FILE_SYSTEM, parse_options
 from tests.command_line import run
+from tests.config_json import loaded, refusal
+from tests.ground import oci_schema
 
 
 @pytest.fixture
@@ -92,10 +100,114 @@ def test_memory_policies_are_told(features):
     assert found["flags"] == ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
 
 
+def test_document_is_valid(features):
+    """By the JSON schema of features.md."""
+    files = [(file.name, oci_schema.load(file.name)) for file in oci_schema.SCHEMAS.glob("*.json")]
+    schemas = referencing.Registry().with_contents(files, default_specification=referencing.jsonschema.DRAFT4)
+    validator = jsonschema.Draft4Validator(oci_schema.load("features-schema.json"), registry=schemas)
+    assert [error.message for error in validator.iter_errors(features)] == []
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(features | {"linux": {"seccomp": {"enabled": "yes"}}})
+
+
+def test_each_member_of_the_schema_is_there(features):
+    """features.md and features-linux.md: none of their properties is left open."""
+    defined = oci_schema.load("features-linux.json")["linux"]["properties"]
+    assert set(features["linux"]) == {*defined, "memoryPolicy"}  # which the schema has forgotten
+    for name, block in defined.items():
+        if "properties" in block:
+            assert set(features["linux"][name]) >= set(block["properties"]), name
+    assert set(features) == set(oci_schema.load("features-schema.json")["properties"])
+
+
+def _seccomp(**members):
+    return {"linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent", **members}}
+
+
+def _rule(**members):
+    return _seccomp(syscalls=[{"names": ["mkdir"], "action": "SCMP_ACT_LOG", **members}])
+
+
+def _memory_policy(mode, *flags):
+    nodes = "" if mode in ("MPOL_DEFAULT", "MPOL_LOCAL") else "0"
+    return {"linux.memoryPolicy": {"mode": mode, "nodes": nodes, "flags": flags}}
+
+
+# A configuration that asks for a name: "The runtime MUST recognize the elements in this array as ..."
+USED = {
+    "ociVersionMin": lambda name: {"ociVersion": name},
+    "ociVersionMax": lambda name: {"ociVersion": name},
+    "hooks": lambda name: {f"hooks.{name}": [{"path": "/bin/true"}]},
+    "mountOptions": lambda name: {
+        "mounts": [{"destination": "/x", "type": "tmpfs", "source": "/", "options": [*BESIDE.get(name, ()), name]}]
+    },
+    "linux.namespaces": lambda name: {"linux.namespaces": [{"type": name, "path": "/x"}]},
+    "linux.capabilities": lambda name: {"process.capabilities": {"bounding": [name]}},
+    "linux.seccomp.actions": lambda name: _rule(action=name),
+    "linux.seccomp.operators": lambda name: _rule(args=[{"index": 0, "value": 0, "op": name}]),
+    "linux.seccomp.archs": lambda name: _seccomp(architectures=[name]),
+    "linux.seccomp.knownFlags": lambda name: _seccomp(flags=[name]),
+    "linux.seccomp.supportedFlags": lambda name: _seccomp(flags=[name]),
+    "linux.memoryPolicy.modes": _memory_policy,
+    "linux.memoryPolicy.flags": lambda name: _memory_policy("MPOL_BIND", name),
+}
+BESIDE = {"copy-symlink": ("bind",), "dest-nofollow": ("bind",), "src-nofollow": ("bind",)}
+USERNS = {
+    "linux.namespaces": [{"type": "mount"}, {"type": "user"}],
+    "linux.uidMappings": [{"containerID": 0, "hostID": 1, "size": 9}],
+    "linux.gidMappings": [{"containerID": 0, "hostID": 1, "size": 9}],
+}
+
+
+@pytest.mark.parametrize("member", USED)
+def test_what_is_listed_is_taken(features, member):
+    """Each name; mount options are none of the file system's."""
+    found = features
+    for step in member.split("."):
+        found = found[step]
+    for name in [found] if isinstance(found, str) else found:
+        more = USERNS if name in ("idmap", "ridmap") else {}
+        if name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV":  # says how the agent is waited for
+            assert "SCMP_ACT_NOTIFY" in refusal(USED[member](name))
+            continue
+        config = loaded({**more, **USED[member](name)})
+        assert warnings(config) == []
+        if member == "mountOptions" and name not in OF_THE_FILE_SYSTEM:
+            assert parse_options([name]).data == [], name
+
+
+def test_each_list_is_put_to_use(features):
+    """None is only claimed."""
+
+    def lists(value, path):
+        for name, item in value.items():
+            if isinstance(item, list):
+                yield f"{path}{name}"
+            elif isinstance(item, dict):
+                yield from lists(item, f"{path}{name}.")
+
+    assert {*lists(features, ""), "ociVersionMin", "ociVersionMax"} == {*USED, "potentiallyUnsafeConfigAnnotations"}
+
+
+def test_annotations_that_change_something_are_listed(features):
+    """potentiallyUnsafeConfigAnnotations: names, or how they begin if they end in "."."""
+    assert features["potentiallyUnsafeConfigAnnotations"] == sorted([*HONOURED, "org.systemd.property."])
+
+
+def test_annotations_of_the_build(features):
+    """Versions, and that there is no checkpoint, which engines ask for."""
+    found = features["annotations"]
+    assert found["org.opencontainers.runc.checkpoint.enabled"] == "false"
+    assert found["io.github.seccomp.libseccomp.version"].startswith("2.")
+    assert len(found.get("minirunc.commit", "0" * 40)) == 40
+
+
 def test_cgroup_versions_are_told(features):
-    """Only the unified hierarchy is used."""
-    assert features["linux"]["cgroup"]["v1"] is False
-    assert features["linux"]["cgroup"]["v2"] is True
+    """Only the unified hierarchy is used, by the drivers there are."""
+    systemd = "systemd" in DRIVERS
+    assert features["linux"]["cgroup"] == {
+        "v1": False, "v2": True, "systemd": systemd, "systemdUser": systemd, "rdma": True,
+    }  # fmt: skip
 
 
 def test_operands_are_refused(tmp_path):

@@ -60,7 +60,11 @@ def document() -> dict[str, object]:
             "seccomp": _seccomp(library) if library else {"enabled": False},
             "apparmor": {"enabled": _does("process.apparmorProfile")},
             "selinux": {"enabled": _does("process.selinuxLabel")},
-            "intelRdt": {"enabled": _does("linux.intelRdt")},
+            "intelRdt": {
+                "enabled": _does("linux.intelRdt"),
+                "schemata": _does("linux.intelRdt.schemata"),
+                "monitoring": _does("linux.intelRdt.enableMonitoring"),
+            },
             "memoryPolicy": {"modes": sorted(memory_policy.MODES), "flags": sorted(memory_policy.FLAGS)},
             "mountExtensions": {"idmap": {"enabled": _does("mounts[].uidMappings")}},
             "netDevices": {"enabled": _does("linux.netDevices")},
@@ -92,5 +96,7 @@ def _kernel_knows(flag: int) -> bool:
 
 
 def _does(where: str) -> bool:
-    """Whether what stands at this JSON path is done, neither refused nor ignored."""
-    return where not in UNSUPPORTED and where not in IGNORED
+    """Whether what stands at this JSON path is done: neither it nor what it is in is refused or ignored."""
+    steps = where.split(".")
+    paths = {".".join(steps[: end + 1]) for end in range(len(steps))}
+    return not paths & {*UNSUPPORTED, *IGNORED}
