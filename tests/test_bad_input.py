@@ -221,7 +221,6 @@ def test_wrong_value_is_told_with_its_json_path(minirunc: Runtime, bundle: Calla
 # as in UNSUPPORTED: the JSON path, where it is put, a value that asks for it, where that is told
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "linux.intelRdt": ("linux.intelRdt", {"closID": "x"}, "linux.intelRdt"),
-    "linux.netDevices": ("linux.netDevices", {"eth9": {}}, "linux.netDevices"),
     "linux.seccomp.syscalls[].action": (
         "linux.seccomp",
         {

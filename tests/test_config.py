@@ -54,7 +54,6 @@ def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> Non
 
 NOT_YET = {
     "linux.intelRdt": ({"linux.intelRdt": {}}, "linux.intelRdt"),
-    "linux.netDevices": ({"linux.netDevices": {"eth0": {}}}, "linux.netDevices"),
     "linux.seccomp.syscalls[].action": (
         {
             "linux.seccomp": {

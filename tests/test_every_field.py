@@ -3,7 +3,6 @@
 `python -m tests.test_every_field` prints which tests show which field.
 """
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import referencing.jsonschema
 
 from minirunc.config import IGNORED, UNSUPPORTED
 from tests.ground import every_field, observed, oci_schema
-from tests.ground.runtime import IN_UML, Runtime, wait_until
+from tests.ground.network import network as namespace
+from tests.ground.runtime import IN_UML, Runtime
 
 # Lines of UNSUPPORTED that refuse some values of a field, not the field.
 VALUES = ("linux.seccomp.syscalls[].action",)
@@ -42,6 +42,7 @@ SAID = {
     "uid_map": "0 100000 65536",
     "gid_map": "0 100000 65536",
     "offsets": "monotonic 3600 2 boottime 86400 1",
+    "device": "ctr0",
     "pipe": "fifo 660 1000:100",
     "fuse": "a:e5",
     "sysctl": "16384",
@@ -74,13 +75,13 @@ SAID_WITHOUT = {
 
 
 @pytest.fixture
-def network() -> Iterator[str]:
-    """A network namespace that somebody else has made, as a CNI plugin would: its path."""
-    with subprocess.Popen(["unshare", "--net", "sleep", "1000"]) as process:
-        theirs, ours = Path(f"/proc/{process.pid}/ns/net"), Path("/proc/self/ns/net")
-        wait_until(lambda: theirs.readlink() != ours.readlink(), "there is another network")
-        yield str(theirs)
-        process.kill()
+def network(minirunc: Runtime, tmp_path: Path) -> Iterator[str]:
+    """A network namespace that somebody else has made, as a CNI plugin would: its path. The device is in another."""
+    with namespace(tmp_path / "host-net") as host, namespace(tmp_path / "net") as made:
+        host.veth("every_field")
+        minirunc.prefix = host.enter
+        yield str(made.file)
+        minirunc.prefix = []
 
 
 def test_bundle_sets_each_field() -> None:
@@ -109,7 +110,7 @@ def test_bundle_runs_and_says_what_its_fields_made(
     """With all that this ground has, at once; what the container says is as its config.json has it."""
     id = minirunc.id()
     bundle = every_field.make(tmp_path / "every", busybox, id, network)
-    expected = SAID | {"network": Path(network).readlink().name}
+    expected = SAID | {"network": f"net:[{Path(network).stat().st_ino}]"}
     for path in every_field.lacking():
         expected |= SAID_WITHOUT.get(path, {})
     result = minirunc.run(bundle, id=id)

@@ -2,7 +2,7 @@
 
     outside   read and check config.json; claim the id; make the cgroup; spawn the hand
     hand      join namespaces, clone3 into the new ones and the cgroup
-    outside   id maps; hooks
+    outside   id maps; network devices; hooks
     inside    mounts, devices, pivot_root, masks, terminal; find the program
     outside   limits of the process; save the state
     inside    the last batch: wait, drop, close, execve
@@ -29,6 +29,7 @@ from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirunc.config.linux.net_devices import Moved
     from minirunc.config.linux.seccomp import Filter
 
 
@@ -36,16 +37,9 @@ class Options:
     """What a birth is asked for beside the bundle."""
 
     __slots__ = (
-        "bundle",
-        "console_socket",
-        "listen_fds",
-        "no_new_keyring",
-        "no_pivot",
-        "preserve_fds",
-        "rootless",
-        "takes_terminal",
-        "waits",
-    )
+        "bundle", "console_socket", "listen_fds", "no_new_keyring", "no_pivot", "preserve_fds", "rootless",
+        "takes_terminal", "waits",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -75,19 +69,9 @@ class Birth:
     """One birth on its way; what it has made is undone if it fails."""
 
     __slots__ = (
-        "cgroup",
-        "config",
-        "fifo",
-        "filter",
-        "hand",
-        "kinds",
-        "master",
-        "options",
-        "program",
-        "root",
-        "state",
-        "store",
-    )
+        "cgroup", "config", "fifo", "filter", "hand", "kinds", "master", "moved", "options", "program", "root",
+        "state", "store",
+    )  # fmt: skip
 
     def __init__(self, root_directory: str, container_id: str, options: Options) -> None:
         self.store = Store(root_directory, container_id)
@@ -115,6 +99,7 @@ class Birth:
         self.root = -1
         self.master: int | None = None
         self.fifo: int | None = None
+        self.moved: Moved | None = None
         self.store.claim()
         try:
             self.store.save(self.state)
@@ -191,6 +176,10 @@ class Birth:
             fifo = self.store.path(FIFO) if self.options.waits else ""
             self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo)
             log.debug("child process in init(): the hand is inside")
+            if config.linux.net_devices:
+                from minirunc.config.linux import net_devices
+
+                self.moved = net_devices.apply(config.linux.net_devices, hand.pid)
             if any(mount.type in ("cgroup", "cgroup2") and "ro" not in mount.options for mount in config.mounts):
                 from minirunc.container import rootless
 
@@ -328,6 +317,8 @@ class Birth:
             self._undo(error)
             raise
         self.hand.close()
+        if self.moved:
+            self.moved.close()
         if self.cgroup >= 0:
             posix.close(self.cgroup)
         self.store.release()
@@ -351,6 +342,8 @@ class Birth:
         if self.master is not None:
             posix.close(self.master)
         oom = self._oom_killed()
+        if self.moved:
+            self.moved.undo()
         self.hand.kill()
         self._undo_outside()
         if oom and isinstance(error, Error):

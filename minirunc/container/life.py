@@ -287,6 +287,8 @@ def _salvaged(store: Store) -> State:
 
 def _remove(store: Store, state: State) -> None:
     """Kill, remove the cgroup, then the state, then the poststop hooks (as runc orders them)."""
+    if not state.pid:
+        _tell_lost_devices(store)
     pidfd = _ended(store, state) if state.pid else None
     poststop = _poststop_hooks(store) if "poststop" in state.hooks else []
     if state.cgroup:
@@ -302,6 +304,19 @@ def _remove(store: Store, state: State) -> None:
         from minirunc.container import hooks
 
         hooks.run_poststop(poststop, hooks.Told(state, STOPPED, 0))
+
+
+def _tell_lost_devices(store: Store) -> None:
+    """A birth that was killed may have left network devices in a namespace that stays."""
+    try:
+        config = config_of(store)
+    except (Error, OSError):
+        return
+    if config.linux.net_devices:
+        from minirunc.config.linux import net_devices
+
+        for line in net_devices.lost(config):
+            log.warning(line)
 
 
 def _ended(store: Store, state: State) -> int | None:

@@ -74,6 +74,15 @@ def write(name: str, value: str) -> None:
         posix.close(fd)
 
 
+def namespace(process: int | str, kind: str) -> int:
+    """An fd of a namespace of a process: "net"; of our own thread, which may be elsewhere, for "thread-self"."""
+    directory = _open(f"{process}/ns", posix.O_PATH | posix.O_DIRECTORY)
+    try:
+        return posix.open(kind, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=directory)
+    finally:
+        posix.close(directory)
+
+
 def open_in_mount_ns(pid: int, on_host: str, flags: int = 0) -> int:
     """An O_PATH fd of a path in the mount namespace of `pid`, walked to with our rights, not those of `pid`.
 
