@@ -3,10 +3,7 @@
 import json
 from functools import partial
 
-import jsonschema
 import pytest
-import referencing
-import referencing.jsonschema
 
 from minirunc.base.version import SPEC, VERSION
 from minirunc.cgroup import DRIVERS
@@ -102,12 +99,11 @@ def test_memory_policies_are_told(features):
 
 def test_document_is_valid(features):
     """By the JSON schema of features.md."""
-    files = [(file.name, oci_schema.load(file.name)) for file in oci_schema.SCHEMAS.glob("*.json")]
-    schemas = referencing.Registry().with_contents(files, default_specification=referencing.jsonschema.DRAFT4)
-    validator = jsonschema.Draft4Validator(oci_schema.load("features-schema.json"), registry=schemas)
-    assert [error.message for error in validator.iter_errors(features)] == []
-    with pytest.raises(jsonschema.ValidationError):
-        validator.validate(features | {"linux": {"seccomp": {"enabled": "yes"}}})
+    assert oci_schema.faults("features-schema.json", features) == []
+    broken = features | {"linux": {"seccomp": {"enabled": "yes"}}}
+    assert oci_schema.faults("features-schema.json", broken) == [
+        "$.linux.seccomp.enabled: 'yes' is not of type 'boolean'"
+    ]
 
 
 def test_each_member_of_the_schema_is_there(features):

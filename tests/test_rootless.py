@@ -304,6 +304,52 @@ def test_memory_that_may_not_be_executed_is_told(minirunc: Runtime, bundle: Call
     assert "the sysctl vm.memfd_noexec is 2, and only root can do without: have it set to 1" in result.err
 
 
+OBSERVED = r"""
+id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map; hostname
+grep -E "^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs):" /proc/self/status; ls -d /proc/[0-9]* | wc -l
+touch /x 2>&1; touch /dev/shm/x /tmp/x 2>&1; cat /proc/keys /proc/kcore 2>&- | wc -c; ulimit -n
+echo > /dev/null && cat /proc/sys/kernel/hostname; touch /proc/sys/kernel/hostname 2>&1
+"""
+
+
+@pytest.mark.parametrize("delegated", [True, False])
+def test_spec_rootless_runs_as_its_user(
+    minirunc: Runtime, bundle: Callable[..., Bundle], request: pytest.FixtureRequest, delegated: bool
+) -> None:
+    """`spec --rootless` made by the user, no edit but args and terminal: what his container is, seen from inside."""
+    made = given(bundle(), request.getfixturevalue("home" if delegated else "bare_home"))
+    made.file.unlink(missing_ok=True)
+    minirunc.ok("spec", "--rootless", "--bundle", made.path)
+    made.config = json.loads(made.file.read_text())
+    assert made.file.stat().st_uid == USER
+    made.args(OBSERVED)
+    made.process["terminal"] = False
+    made.write()
+    status, out, err = minirunc("run", "--bundle", made.path, minirunc.id())
+    assert (status, err) == (1, "")
+    rights = "0000000020000420"  # CAP_AUDIT_WRITE, CAP_NET_BIND_SERVICE, CAP_KILL
+    assert [line.split() for line in out.splitlines()] == [
+        ["0"],
+        ["0"],
+        ["0", str(USER), "1"],
+        ["0", str(USER), "1"],
+        ["minirunc"],
+        ["CapInh:", "0" * 16],
+        ["CapPrm:", rights],
+        ["CapEff:", rights],
+        ["CapBnd:", rights],
+        ["CapAmb:", "0" * 16],
+        ["NoNewPrivs:", "1"],
+        ["3"],
+        ["touch:", "/x:", "Read-only", "file", "system"],
+        ["touch:", "/tmp/x:", "Read-only", "file", "system"],
+        ["0"],
+        ["1024"],
+        ["minirunc"],
+        ["touch:", "/proc/sys/kernel/hostname:", "Read-only", "file", "system"],
+    ]
+
+
 def test_spec_rootless_runs_as_it_is(minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path) -> None:
     """`spec --rootless`: a config.json for this user, who has nothing."""
     made = given(bundle(), bare_home)

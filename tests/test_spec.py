@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from minirunc.base.version import SPEC
-from tests.command_line import run
+from tests.command_line import TOP, run
+from tests.ground import oci_schema
 
 
 def members(value, path="", found=None):
@@ -67,6 +68,13 @@ def test_members_are_those_of_runc_in_its_order(tmp_path, options):
     assert members(found) == members(expected)
 
 
+@pytest.mark.parametrize("options", [[], ["--rootless"]])
+def test_the_file_is_valid(tmp_path, options):
+    """By the JSON schema of config.md."""
+    assert run(tmp_path, "spec", *options).returncode == 0
+    assert oci_schema.faults(oci_schema.TOP, json.loads((tmp_path / "config.json").read_text())) == []
+
+
 def test_rootless_maps_the_caller_to_root(tmp_path):
     """No network namespace, no resources, no gid but one's own, /sys bound, ids mapped."""
     assert run(tmp_path, "spec", "--rootless").returncode == 0
@@ -104,6 +112,27 @@ def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "config.json").symlink_to("elsewhere")
     assert run(tmp_path, "spec").returncode == 1
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_directory_that_may_not_be_written_is_told(tmp_path):
+    """An ordinary user's error, and no file."""
+    (tmp_path / "b").mkdir()
+    tmp_path.chmod(0o755)
+    command = ["setpriv", "--reuid", "54321", "--clear-groups", str(TOP / ".venv/bin/minirunc"), "spec"]
+    done = subprocess.run(command, cwd=tmp_path / "b", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith('level=error msg="config.json: permission denied"\n')
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+def test_half_a_file_is_not_left(tmp_path):
+    """On a full disk: the next try would find it in the way."""
+    script = f'mount -t tmpfs -o size=4k full {tmp_path}; echo >{tmp_path}/full; "$@"; echo $?; ls {tmp_path}'
+    command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    command += [str(TOP / ".venv/bin/minirunc"), "spec", "--bundle", str(tmp_path)]
+    filled = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert filled.stdout == "1\nfull\n"
+    assert "no space left on device" in filled.stderr
 
 
 @pytest.mark.parametrize(("bundle", "reason"), [("missing", "no such file or directory"), ("file", "not a directory")])

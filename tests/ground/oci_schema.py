@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import referencing
+import referencing.jsonschema
+
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 TOP = "config-schema.json"
 
@@ -33,6 +37,14 @@ def resolve(node: Any, file: str) -> tuple[Any, str]:
                 merged["properties"][name] = resolve(member, inner_file)[0]
         return merged, file
     return node, file
+
+
+def faults(file: str, document: Any) -> list[str]:
+    """What is wrong with a document by one of the files (config-schema.json, features-schema.json)."""
+    files = [(schema.name, load(schema.name)) for schema in SCHEMAS.glob("*.json")]
+    schemas = referencing.Registry().with_contents(files, default_specification=referencing.jsonschema.DRAFT4)
+    validator = jsonschema.Draft4Validator(load(file), registry=schemas)
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
 
 
 def covered(path: str, table: dict[str, str]) -> bool:
