@@ -100,7 +100,7 @@ def test_pids(limit: int, expected: str) -> None:
 
 def test_block_io_weight_goes_to_bfq_where_it_is() -> None:
     block_io = {"weight": 100, "weightDevice": [{"major": 8, "minor": 0, "weight": 200, "leafWeight": 5}]}
-    assert files({"blockIO": block_io}) == [("io.weight", "910")]
+    assert files({"blockIO": block_io}) == [("io.weight", "910"), ("io.weight", "8:0 1920")]
     assert files({"blockIO": block_io}, missing=()) == [("io.bfq.weight", "100"), ("io.bfq.weight", "8:0 200")]
     ends = [files({"blockIO": {"weight": weight}}) for weight in (10, 1000, 0)]
     assert ends == [[("io.weight", "1")], [("io.weight", "10000")], []]

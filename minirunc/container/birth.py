@@ -153,8 +153,13 @@ class Birth:
             fs.remove_levels(made)
             self.store.save(state)
             return
+        limits = self.config.linux.resources
+        if limits.memory and limits.memory.check_before_update and cgroupfs.has(self.cgroup, "memory.current"):
+            from minirunc.config.linux.resources import memory
+
+            memory.check_usage(limits.memory, int(cgroupfs.read(self.cgroup, "memory.current")))
         # Before the process is in: the hand is so small that no limit stops it.
-        wanted = resources.limits(self.config.linux.resources, lambda file: cgroupfs.has(self.cgroup, file))
+        wanted = resources.limits(limits, lambda file: cgroupfs.has(self.cgroup, file))
         for where, file, value in wanted:
             fs.limit(self.cgroup, where, file, value)
 

@@ -24,21 +24,24 @@ def disk() -> Iterator[Path]:
     file.unlink()
 
 
-@pytest.mark.parametrize(
-    ("throttle", "key"),
-    [
-        ("throttleReadBpsDevice", "rbps"),
-        ("throttleWriteBpsDevice", "wbps"),
-        ("throttleReadIOPSDevice", "riops"),
-        ("throttleWriteIOPSDevice", "wiops"),
-    ],
+THROTTLES = {
+    "throttleReadBpsDevice": "rbps",
+    "throttleWriteBpsDevice": "wbps",
+    "throttleReadIOPSDevice": "riops",
+    "throttleWriteIOPSDevice": "wiops",
+}
+
+
+@pytest.mark.observes(
+    *(f"linux.resources.blockIO.{throttle}[].{name}" for throttle in THROTTLES for name in ("major", "minor", "rate"))
 )
+@pytest.mark.parametrize(("throttle", "key"), THROTTLES.items())
 def test_rate_is_in_io_max(
     minirunc: Runtime, limited: Callable[..., Bundle], disk: Path, throttle: str, key: str
 ) -> None:
     """Each throttle is a key of the device's line in io.max; the other keys have no limit."""
     bundle = limited("cat /sys/fs/cgroup/io.max", blockIO={throttle: [_rate(disk, 4096)]})
-    values = dict.fromkeys(("rbps", "wbps", "riops", "wiops"), "max") | {key: "4096"}
+    values = dict.fromkeys(THROTTLES.values(), "max") | {key: "4096"}
     line = " ".join(f"{name}={value}" for name, value in values.items())
     major, minor = _number(disk)
     assert minirunc.run(bundle) == (0, f"{major}:{minor} {line}\n", "")
@@ -68,6 +71,16 @@ def test_rate_is_kept(minirunc: Runtime, limited: Callable[..., Bundle], disk: P
     )
     assert _seconds(minirunc.run(free).out) < 2
     assert _seconds(minirunc.run(slow).out) > 3
+
+
+@pytest.mark.parametrize("weights", [{"weight": 100}, {"weightDevice": [{"major": 7, "minor": 0, "weight": 100}]}])
+def test_weight_that_the_kernel_does_not_know_is_refused(
+    minirunc: Runtime, limited: Callable[..., Bundle], weights: dict[str, object]
+) -> None:
+    """weight, weightDevice: neither BFQ's groups nor io.cost are in this kernel; it is an error that names the file."""
+    result = minirunc.run(limited("true", blockIO=weights))
+    assert result.status == 1
+    assert "config.json: linux.resources.blockIO: this kernel has no io.weight" in result.err
 
 
 def _number(disk: Path) -> tuple[int, int]:

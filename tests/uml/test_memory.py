@@ -1,6 +1,8 @@
 """config.json linux.resources.memory: cgroup v2's memory controller."""
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ MIB = 1 << 20
 EAT_64_MIB = "dd if=/dev/zero of=/dev/null bs=64M count=1"
 
 
+@pytest.mark.observes(*(f"linux.resources.memory.{name}" for name in ("limit", "reservation", "swap")))
 @pytest.mark.parametrize(
     ("memory", "file", "value"),
     [
@@ -85,3 +88,38 @@ def test_swap_below_limit_is_refused(minirunc: Runtime, limited: Callable[..., B
     result = minirunc.run(limited("true", memory={"limit": 32 * MIB, "swap": 16 * MIB}))
     assert result.status == 1
     assert "swap" in result.err
+
+
+@pytest.mark.observes("linux.resources.memory.checkBeforeUpdate")
+@pytest.mark.parametrize(("memory", "why"), [
+    ({"limit": 4 * MIB, "checkBeforeUpdate": True}, "limit: rejecting memory limit 4194304 <= usage "),
+    ({"limit": 4 * MIB, "swap": 5 * MIB, "checkBeforeUpdate": True}, "swap: rejecting memory+swap limit 5242880 <= "),
+    ({"limit": 64 * MIB, "checkBeforeUpdate": True}, ""),
+    ({"limit": 4 * MIB, "swap": 4 * MIB}, ""),
+])  # fmt: skip
+def test_limit_below_what_is_in_use(
+    minirunc: Runtime, limited: Callable[..., Bundle], memory: dict[str, int], why: str
+) -> None:
+    """checkBeforeUpdate: what the cgroup uses already, be it files alone, MUST be allowed by the limit; else the kernel
+    takes it, and reclaims."""
+    cgroup = Path("/sys/fs/cgroup") / minirunc.id()
+    file = Path("/dev/shm") / cgroup.name
+    cgroup.mkdir()
+    try:
+        script = f"echo 0 >{cgroup}/cgroup.procs && exec head -c 16m /dev/zero >{file}"
+        subprocess.run(["sh", "-c", script], check=True)
+        assert int((cgroup / "memory.current").read_text()) >= 16 * MIB
+        bundle = limited("cat /sys/fs/cgroup/memory.max", memory=memory)
+        bundle.linux["cgroupsPath"] = f"/{cgroup.name}"
+        result = minirunc.run(bundle)
+        if why:
+            assert (result.status, result.out) == (1, "")
+            assert f"config.json: linux.resources.memory.{why}" in result.err
+        elif memory["limit"] > 16 * MIB:
+            assert result == (0, f"{memory['limit']}\n", "")
+        else:
+            assert "rejecting" not in result.err
+    finally:
+        file.unlink(missing_ok=True)
+        if cgroup.exists():
+            cgroup.rmdir()

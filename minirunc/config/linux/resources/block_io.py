@@ -52,13 +52,16 @@ def check(resources: "Resources") -> None:
 
 
 def cgroup_files(block_io: BlockIO) -> list[tuple[str, str]]:
-    """A weight stands twice, for BFQ and for io.cost: where io.bfq.weight is, io.weight is left out."""
+    """A weight stands twice, for BFQ and for io.cost: where io.bfq.weight is, io.weight is left out.
+
+    runc gives the weights of single devices to BFQ alone, and else drops them.
+    """
     files = []
-    if block_io.weight:
-        files.append(("io.bfq.weight", str(block_io.weight)))
-        files.append(("io.weight", str(1 + (block_io.weight - 10) * 9999 // 990)))
-    weighted = [one for one in block_io.weight_device if one.weight]
-    files += [("io.bfq.weight", f"{one.major}:{one.minor} {one.weight}") for one in weighted]
+    weights = [("", block_io.weight), *((f"{one.major}:{one.minor} ", one.weight) for one in block_io.weight_device)]
+    for device, weight in weights:
+        if weight:
+            files.append(("io.bfq.weight", f"{device}{weight}"))
+            files.append(("io.weight", f"{device}{1 + (weight - 10) * 9999 // 990}"))
     for key, devices in (
         ("rbps", block_io.throttle_read_bps_device),
         ("wbps", block_io.throttle_write_bps_device),

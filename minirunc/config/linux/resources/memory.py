@@ -39,6 +39,17 @@ def check(resources: "Resources") -> None:
         raise ConfigError(f"{where}.swap", why)
 
 
+def check_usage(memory: Memory, usage: int) -> None:
+    """checkBeforeUpdate: refuse what would have the kernel kill; `usage` is memory.current, also of an empty cgroup.
+
+    In runc's words. Raises ConfigError.
+    """
+    where = "linux.resources.memory"
+    for name, what, value in (("swap", "memory+swap", memory.swap), ("limit", "memory", memory.limit)):
+        if value is not None and 0 < value <= usage:
+            raise ConfigError(f"{where}.{name}", f"rejecting {what} limit {value} <= usage {usage}")
+
+
 def cgroup_files(memory: Memory) -> list[tuple[str, str]]:
     """Swap before memory.max: an update may lower both."""
     limit, swap = memory.limit or 0, memory.swap or 0
