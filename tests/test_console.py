@@ -175,6 +175,7 @@ class TestForeground:
 class TestPipes:
     """A terminal inside, none outside."""
 
+    @pytest.mark.observes("process.terminal")
     def test_output_has_no_carriage_return(self, minirunc: Runtime, made: Bundle) -> None:
         """It would be in the way of every reader."""
         made.args(r"printf 'a\nb\n'; tty >/dev/null && echo terminal >&2")

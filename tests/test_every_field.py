@@ -61,7 +61,6 @@ SAID_WITHOUT = {
     "linux.personality": {"machine": "x86_64"},
     "linux.memoryPolicy": {"memory_policy": ""},
     "linux.timeOffsets": {"offsets": ""},
-    "linux.devices[1]": {"fuse": ""},
     "mounts[7].uidMappings": {"mount": "65534:65534 touch: /mnt/x: Read-only file system"},
     "linux.resources.memory": {"memory": "none none none none"},
     "linux.resources.cpu": {"cpu": "none none none none"},

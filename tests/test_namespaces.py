@@ -40,6 +40,7 @@ def joining(bundle: Bundle, pid: int, *types: str) -> Bundle:
     return bundle
 
 
+@pytest.mark.observes("linux.namespaces[].type")
 def test_each_listed_namespace_is_new(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.namespaces: without a path a new namespace of each type MUST be made."""
     result = minirunc.run(new(mapped(bundle(inside.NAMESPACES)), *ALL))
@@ -84,6 +85,7 @@ def test_exec_has_the_changed_root(minirunc: Runtime, bundle: Callable[..., Bund
     assert minirunc.ok("exec", minirunc.start(made), "sh", "-c", "cat /mark; cat ../../../mark") == "here\n" * 2
 
 
+@pytest.mark.observes("linux.namespaces[].path")
 def test_types_are_joined_by_path(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.namespaces[].path: the process MUST be placed in the namespace there: one at a time, and all at once."""
     pid = minirunc.pid(minirunc.start(new(bundle("exec sleep 1000"), *(kind for kind in ALL if kind != "user"))))
@@ -222,6 +224,7 @@ def test_loopback_is_up_in_a_new_network(minirunc: Runtime, bundle: Callable[...
     assert "inet 127.0.0.1/8" in address
 
 
+@pytest.mark.observes("hostname", "domainname")
 def test_host_and_domain_name_are_set(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """hostname, domainname: seen inside; the host's are not touched."""
     before = os.uname().nodename, Path("/proc/sys/kernel/domainname").read_text()
@@ -253,6 +256,9 @@ def offsets(made: Bundle) -> Bundle:
 OFFSETS = [["monotonic", "-5", "999999999"], ["boottime", "1000000", "250"]]
 
 
+@pytest.mark.observes(
+    *(f"linux.timeOffsets.{clock}.{part}" for clock in ("boottime", "monotonic") for part in ("secs", "nanosecs"))
+)
 def test_time_offsets_are_seen(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.timeOffsets: the clocks inside are off by them, from the first process on."""
     result = minirunc.run(offsets(bundle("cat /proc/self/timens_offsets /proc/uptime; " + inside.NAMESPACES)))
@@ -294,6 +300,9 @@ def test_time_namespace_of_a_running_container_keeps_its_offsets(
     assert [line.split() for line in minirunc.run(made).out.splitlines()] == OFFSETS
 
 
+@pytest.mark.observes(
+    *(f"linux.{ids}Mappings[].{name}" for ids in ("uid", "gid") for name in ("containerID", "hostID", "size"))
+)
 def test_ids_are_mapped(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.uidMappings, gidMappings: seen inside as given; outside the process is who it is mapped to."""
     made = mapped(

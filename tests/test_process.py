@@ -116,6 +116,7 @@ def test_bad_interpreter_is_said_on_stderr(minirunc: Runtime, bundle: Callable[.
     assert minirunc.run(made)[1:] == ("", "exec /run.sh: exec format error\n")
 
 
+@pytest.mark.observes("process.args[]", "process.env[]")
 def test_arguments_are_passed_as_they_are(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """process.args, process.env: bytes and order kept; the first argument is the program's name as given."""
     args = ["cat", "/proc/self/cmdline", "/proc/self/environ", "/dev/null", "--", "/dev/null"]
@@ -203,6 +204,7 @@ def test_cwd_is_made_in_a_read_only_root(minirunc: Runtime, bundle: Callable[...
     assert "Read-only file system" in result.err
 
 
+@pytest.mark.observes("process.cwd")
 def test_cwd_is_made_and_entered(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """process.cwd: made with its parents where missing, mode 0755 of root; links lead inside the root."""
     made = bundle("pwd -P; stat -c '%a %u:%g' . ..")
@@ -401,6 +403,7 @@ def test_sets_the_kernel_refuses(minirunc: Runtime, bundle: Callable[..., Bundle
     )
 
 
+@pytest.mark.observes("process.noNewPrivileges")
 @pytest.mark.parametrize(("given", "seen"), [(True, "1"), (False, "0"), (None, "0")])
 def test_no_new_privileges(minirunc: Runtime, bundle: Callable[..., Bundle], given: bool | None, seen: str) -> None:
     """process.noNewPrivileges: set, and not set where it is false or absent."""
@@ -562,6 +565,7 @@ SYSCTLS = {
 }
 
 
+@pytest.mark.observes("linux.sysctl[]")
 def test_sysctls(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.sysctl: written in the container's namespaces though /proc/sys is read-only there; the host's stay."""
     files = [f"/proc/sys/{name.replace('.', '/')}" for name in SYSCTLS]

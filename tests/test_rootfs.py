@@ -39,6 +39,7 @@ def split(text: str) -> tuple[dict[str, inside.Mount], list[str]]:
     return inside.mounts("\n".join(mountinfo)), [line for line in lines if " - " not in line]
 
 
+@pytest.mark.observes("root.path")
 @pytest.mark.parametrize("options", [(), ("--no-pivot",)])
 def test_only_the_root_and_its_mounts_are_there(
     minirunc: Runtime, bundle: Callable[..., Bundle], options: tuple[str, ...]
@@ -58,6 +59,7 @@ def test_only_the_root_and_its_mounts_are_there(
     assert mounts["/"].root.endswith(str(made.rootfs).removeprefix("/tmp"))
 
 
+@pytest.mark.observes("root.readonly")
 @pytest.mark.parametrize("options", [(), ("--no-pivot",)])
 def test_read_only_root(minirunc: Runtime, bundle: Callable[..., Bundle], options: tuple[str, ...]) -> None:
     """root.readonly: the root MUST be read-only inside, what is mounted below is not; outside nothing changes."""
@@ -89,6 +91,7 @@ PROPAGATION = {
 }
 
 
+@pytest.mark.observes("linux.rootfsPropagation")
 @pytest.mark.parametrize("wanted", PROPAGATION)
 def test_root_propagation(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle], wanted: str | None) -> None:
     """linux.rootfsPropagation: the propagation of `/` inside, where the host's mounts are shared."""
@@ -168,6 +171,9 @@ DEVICES = [
 ]
 
 
+@pytest.mark.observes(
+    *(f"linux.devices[].{name}" for name in ("type", "path", "major", "minor", "fileMode", "uid", "gid"))
+)
 def test_listed_devices_are_made(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.devices: each with its type, numbers, mode whatever the umask, and owner; one in place of a default."""
     paths = [device["path"] for device in DEVICES]
@@ -287,6 +293,7 @@ def secrets(made: Bundle) -> Bundle:
     return made
 
 
+@pytest.mark.observes("linux.maskedPaths[]")
 def test_masked_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.maskedPaths: files read as empty; directories are empty, read-only, of one tmpfs; none can be written."""
     made = secrets(
@@ -329,6 +336,7 @@ def test_hundreds_of_paths_are_masked_and_read_only(minirunc: Runtime, bundle: C
     assert minirunc.run(made) == (1, "0\n1\n", "touch: /r7/x: Read-only file system\n")
 
 
+@pytest.mark.observes("linux.readonlyPaths[]")
 def test_readonly_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """linux.readonlyPaths: files, directories, all mounted below; other flags stay; missing ones are left."""
     made = secrets(

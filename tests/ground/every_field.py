@@ -40,7 +40,6 @@ UML_LACKS = NOWHERE | {
     "linux.timeOffsets": "no time namespaces",
     "linux.namespaces[time]": "no time namespaces",
     "linux.resources.hugepageLimits": "no hugetlb controller",
-    "linux.devices[1]": "no FUSE",
     "mounts[7].uidMappings": "this kernel cannot map the ids of hostfs or a tmpfs",
     "mounts[7].gidMappings": "this kernel cannot map the ids of hostfs or a tmpfs",
 }

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 TESTS = Path(__file__).parents[1]
 MARK = "pytest.mark.observes"
@@ -20,26 +21,23 @@ def tests() -> dict[str, list[str]]:
 
 
 def _marks(module: ast.Module) -> Iterator[tuple[str, str]]:
-    """(JSON path, test) of a module; its arguments are literals, or constants of the module."""
-    constants = {
-        target.id: node.value
-        for node in module.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    """(JSON path, test) of a module; the arguments are made of literals and of the module's constants."""
+    constants: dict[str, Any] = {"__builtins__": {}}
+    for node in module.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                constants[node.targets[0].id] = _value(node.value, constants)
+            except Exception:  # what is not made of constants
+                continue
     for node in ast.walk(module):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             for decorator in node.decorator_list:
                 for call in ast.walk(decorator):  # also in pytest.param(..., marks=...)
                     if isinstance(call, ast.Call) and ast.unparse(call.func) == MARK:
-                        yield from ((path, node.name) for argument in call.args for path in _paths(argument, constants))
+                        paths = _value(ast.List(call.args, ast.Load()), constants)
+                        yield from ((path, node.name) for path in paths)
 
 
-def _paths(argument: ast.expr, constants: dict[str, ast.expr]) -> list[str]:
-    if isinstance(argument, ast.Starred):
-        argument = argument.value
-    if isinstance(argument, ast.Name):
-        argument = constants[argument.id]
-    value = ast.literal_eval(argument)
-    return [value] if isinstance(value, str) else list(value)
+def _value(expression: ast.expr, constants: dict[str, Any]) -> Any:
+    code = ast.fix_missing_locations(ast.Expression(expression))
+    return eval(compile(code, "<constant>", "eval"), constants)

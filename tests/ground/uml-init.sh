@@ -22,7 +22,7 @@ prepare() {
     ip link set lo up
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     echo +cpu +io +memory +pids >/sys/fs/cgroup/cgroup.subtree_control
-    for module in fs/overlayfs/overlay drivers/net/veth drivers/block/loop; do
+    for module in fs/overlayfs/overlay fs/fuse/fuse drivers/net/veth drivers/block/loop; do
         busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/$module.ko"
     done
     busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/drivers/net/dummy.ko" numdummies=0

@@ -18,6 +18,7 @@ def test_empty_path_is_the_id_below_the_caller_s_cgroup(minirunc: Runtime, limit
     assert minirunc.cgroup(id) == CGROUP2 / id
 
 
+@pytest.mark.observes("linux.cgroupsPath")
 def test_absolute_path_has_its_controllers(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
     """cgroupsPath: missing levels are made, and each gives the controllers to the next."""
     top = CGROUP2 / f"top-{minirunc.id()}"
@@ -108,6 +109,7 @@ def test_kill_ends_what_the_first_process_started(minirunc: Runtime, limited: Ca
     assert not [pid for pid in pids if _lives(pid)]
 
 
+@pytest.mark.observes("linux.resources.unified[]")
 @pytest.mark.parametrize(
     ("unified", "file", "value"),
     [

@@ -12,6 +12,7 @@ SPIN_S = 3
 SPIN = f"timeout -s KILL {SPIN_S} sh -c 'while :; do :; done'; cat /sys/fs/cgroup/cpu.stat"
 
 
+@pytest.mark.observes(*(f"linux.resources.cpu.{name}" for name in ("shares", "quota", "period", "burst", "idle")))
 @pytest.mark.parametrize(
     ("cpu", "file", "value"),
     [

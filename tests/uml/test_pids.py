@@ -11,6 +11,7 @@ from tests.ground.runtime import Runtime, wait_until
 BOMB = "bomb() { bomb | bomb & }; bomb & exec sleep 1000"
 
 
+@pytest.mark.observes("linux.resources.pids.limit")
 @pytest.mark.parametrize(("limit", "value"), [(20, "20"), (-1, "max")])
 def test_limit_is_pids_max(minirunc: Runtime, limited: Callable[..., Bundle], limit: int, value: str) -> None:
     """limit is pids.max; below zero there is none."""

@@ -30,6 +30,7 @@ def boxed(bundle: Callable[..., Bundle]) -> Callable[..., Bundle]:
     return make
 
 
+@pytest.mark.observes("process.apparmorProfile")
 def test_process_has_the_profile(minirunc: Runtime, boxed: Callable[..., Bundle]) -> None:
     """And what the profile denies is denied to root."""
     status, out, err = minirunc.run(boxed(f"{CURRENT}; cat /denied"))

@@ -44,6 +44,7 @@ def current(text: str) -> str:
     return text.rstrip("\0\n")
 
 
+@pytest.mark.observes("process.selinuxLabel")
 def test_process_has_the_context(minirunc: Runtime, boxed: Callable[..., Bundle]) -> None:
     """And what the policy denies it is denied, which it is not to the same container without."""
     made = boxed(f"{CURRENT}; echo; cat /secret/file")
@@ -102,6 +103,7 @@ def test_context_that_the_policy_does_not_know(minirunc: Runtime, boxed: Callabl
         assert UNKNOWN in err.replace('\\"', '"')
 
 
+@pytest.mark.observes("linux.mountLabel")
 def test_mounts_have_the_mount_label(minirunc: Runtime, boxed: Callable[..., Bundle]) -> None:
     """What is mounted new, and what covers masked directories; not the kernel's own, nor what is bound."""
     made = boxed("cat /proc/self/mountinfo")
