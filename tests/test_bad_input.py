@@ -221,15 +221,6 @@ def test_wrong_value_is_told_with_its_json_path(minirunc: Runtime, bundle: Calla
 # as in UNSUPPORTED: the JSON path, where it is put, a value that asks for it, where that is told
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "linux.intelRdt": ("linux.intelRdt", {"closID": "x"}, "linux.intelRdt"),
-    "linux.seccomp.syscalls[].action": (
-        "linux.seccomp",
-        {
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "listenerPath": "/run/agent.sock",
-            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
-        },
-        "linux.seccomp.syscalls[0].action",
-    ),
 }
 
 

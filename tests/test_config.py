@@ -54,15 +54,6 @@ def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> Non
 
 NOT_YET = {
     "linux.intelRdt": ({"linux.intelRdt": {}}, "linux.intelRdt"),
-    "linux.seccomp.syscalls[].action": (
-        {
-            "linux.seccomp": {
-                "defaultAction": "SCMP_ACT_ALLOW",
-                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
-            }
-        },
-        "linux.seccomp.syscalls[0].action",
-    ),
 }
 
 

@@ -184,7 +184,25 @@ REFUSED = [
     ),
     (
         {"linux.seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}},
-        "linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is for filters with SCMP_ACT_NOTIFY",
+        (
+            "linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is for filters with SCMP_ACT_NOTIFY,"
+            " which no linux.seccomp.syscalls[].action is"
+        ),
+    ),
+    (
+        {"linux.seccomp": {"defaultAction": "SCMP_ACT_LOG", "listenerMetadata": "x"}},
+        "linux.seccomp.listenerMetadata: must not be set without linux.seccomp.listenerPath",
+    ),
+    (
+        seccomp_rule({"names": [], "action": "SCMP_ACT_KILL"}),
+        "linux.seccomp.syscalls[0].names: must have at least one name",
+    ),
+    (
+        seccomp_rule({"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}),
+        (
+            "linux.seccomp.listenerPath: seccomp listenerPath is not set, which linux.seccomp.syscalls[0].action"
+            " SCMP_ACT_NOTIFY needs"
+        ),
     ),
     (
         {"linux.seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86", "x86"]}},

@@ -36,6 +36,7 @@ USED = {
     "move_mount": {"run"},
     "open_tree": {"run"},
     "openat2": {"run"},
+    "pidfd_getfd": set(),  # only for a listener that cannot be sent
     "pidfd_open": {"exec", "kill"},
     "pidfd_send_signal": {"kill"},
     "seccomp": set(),  # below

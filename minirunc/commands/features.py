@@ -78,18 +78,27 @@ def _seccomp(library: Library) -> dict[str, object]:
     """What a filter may ask for, with this libseccomp on this kernel."""
     return {
         "enabled": True,
-        "actions": sorted(seccomp.SUPPORTED_ACTIONS),
+        "actions": sorted(name for name, word in seccomp.ACTIONS.items() if _kernel_does(word)),
         "operators": sorted(seccomp.OPERATORS),
         "archs": [name for name in seccomp.ARCHITECTURES if library.architecture(name)],
         "knownFlags": list(seccomp.FLAGS),
-        "supportedFlags": [name for name in seccomp.SUPPORTED_FLAGS if _kernel_knows(seccomp.FLAGS[name])],
+        "supportedFlags": [name for name, flag in seccomp.FLAGS.items() if _kernel_knows(flag)],
     }
+
+
+def _kernel_does(action: int) -> bool:
+    """SECCOMP_GET_ACTION_AVAIL."""
+    try:
+        local().call("seccomp", 2, 0, action.to_bytes(4, sys.byteorder))
+    except SyscallError:
+        return False
+    return True
 
 
 def _kernel_knows(flag: int) -> bool:
     """Whether seccomp(2) gets as far as the filter, of which there is none: EFAULT."""
     try:
-        local().seccomp(1, flag, None)
+        local().seccomp(1, flag | seccomp.NEW_LISTENER, None)
     except SyscallError as error:
         return error.errno == _EFAULT
     return False

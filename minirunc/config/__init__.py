@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # What is refused by name: a container without what its config asks for would be less safe than it says.
 UNSUPPORTED = {
     "linux.intelRdt": "no resctrl group is made",
-    "linux.seccomp.syscalls[].action": "SCMP_ACT_NOTIFY: no listener is handed over",
 }
 
 # What is accepted and has no effect, as in runc, by JSON path, and why.

@@ -312,6 +312,7 @@ class Birth:
             if receiver:
                 handover.send_pidfd(receiver, b" ", self.hand.pid, self.state.bundle)
             self.store.save(self.state)
+            launch.confine(self.hand, self.config.process, self.program, self.fifo, (self.state, CREATING))
             if self.fifo is None:
                 self._start_container_hooks()
             log.debug("init: closing the pipe to signal completion: the last batch is sent")
@@ -334,7 +335,8 @@ class Birth:
         if self.config.hooks and self.config.hooks.start_container:
             from minirunc.container import enter
 
-            enter.run_start_container_hooks(self.state, self.config, self.pid_inside(), self.filter)
+            pid = procfs.ns_pid(self.hand.pid)  # a filter may be on that forbids the hand to say it
+            enter.run_start_container_hooks(self.state, self.config, pid, self.filter)
 
     def run_poststart(self) -> None:
         """After the process was released; a failure ends the container (runtime-spec 1.3)."""

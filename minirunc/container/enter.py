@@ -15,7 +15,7 @@ from minirunc.config.linux import Linux, namespaces
 from minirunc.config.linux.namespaces import Namespace
 from minirunc.config.process import Process, user
 from minirunc.container import handover, hooks, launch
-from minirunc.container.status import CREATED
+from minirunc.container.status import CREATED, RUNNING
 from minirunc.container.store import State
 from minirunc.kernel import cgroupfs, inroot, procfs
 from minirunc.kernel.constants import (
@@ -188,9 +188,10 @@ def _below(cgroup: str, sub: str) -> str:
 class Entry:
     """An exec on its way: the hand inside, ready to become the process, and the terminal's master if it has one."""
 
-    __slots__ = ("hand", "master", "options", "process", "program")
+    __slots__ = ("hand", "master", "options", "process", "program", "state")
 
     def __init__(self, state: State, linux: Linux, process: Process, options: Options) -> None:
+        self.state = state
         self.options = options
         self.process = process
         self.master: int | None = None
@@ -244,6 +245,7 @@ class Entry:
             if pidfd_socket:
                 handover.send_pidfd(pidfd_socket, b"setns", self.hand.pid)
             log.debug(f"setns_init: about to exec {self.program.path}")
+            launch.confine(self.hand, self.process, self.program, None, (self.state, RUNNING))
             launch.finish(self.hand, self.process, self.program, None, self.options.preserve_fds)
             if pid_file:
                 handover.write_pid_file(pid_file, self.hand.pid)
@@ -298,6 +300,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
         program.argv = hooks.vector(hook.args or [hook.path])
         if hook.env is not None:
             program.envp = hooks.vector(hook.env)
+        launch.confine(hand, process, program, None, (state, CREATED))
         launch.finish(hand, process, program, None, 0)
 
     user.keep_groups(config.annotations, config.process.user)

@@ -26,16 +26,18 @@ def compiled(seccomp: Seccomp | None, store: Store) -> Filter | None:
     """The filter of a checked section, None if it is none. Raises ConfigError, Error."""
     if seccomp is None or not field.is_filter(seccomp):
         return None
-    key = digest(_FORM, posix.uname().machine.encode(), repr(seccomp).encode("utf-8", "surrogateescape"))
+    agent = field.agent(seccomp)
+    rules = field.without_agent(seccomp) if agent else seccomp
+    key = digest(_FORM, posix.uname().machine.encode(), repr(rules).encode("utf-8", "surrogateescape"))
     name = key.hex()
     program = _look_up(store.root, name, key)
     if program is None:
         from minirunc.container import compiling
 
         program = compiling.compiled(seccomp, store.root, name, key)
-    flags = field.flags(seccomp)
+    flags = field.flags(seccomp) | (field.NEW_LISTENER if agent else 0)
     log.debug(f"seccomp filter flags: {flags}")  # runc's words: tools look for them
-    return Filter(program, flags)
+    return Filter(program, flags, agent)
 
 
 def digest(*parts: bytes) -> bytes:

@@ -6,30 +6,46 @@ from struct import pack
 from minirunc.base.errors import Error
 from minirunc.kernel import procfs
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+
 EBADF = 9
 _SUN_PATH = 107  # bytes a socket's path may have
 
 
-def send_fd(path: str, payload: bytes, fd: int) -> None:
-    """One message with one fd to whoever listens there: runc's protocol for --console-socket and --pidfd-socket."""
-    from _socket import AF_UNIX, SOCK_STREAM, socket
+def connected(path: str, timeout_s: int = 0) -> "socket":
+    """A connection to who listens there; raises OSError, EAGAIN if he takes none within the time, if one is given."""
+    from _socket import AF_UNIX, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
 
     where = -1
     connection = socket(AF_UNIX, SOCK_STREAM)
     try:
-        address = path
-        if len(path) > _SUN_PATH:  # the fd of its directory is short
-            directory, _, name = path.rpartition("/")
-            where = posix.open(directory or ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-            address = f"/proc/self/fd/{where}/{name}"
+        connection.setsockopt(SOL_SOCKET, SO_SNDTIMEO, pack("<2q", timeout_s, 0))
+        address = path.encode("utf-8", "surrogateescape")
+        if len(address) > _SUN_PATH and not address.startswith(b"\0"):  # an fd of the socket is short
+            where = posix.open(address, posix.O_PATH | posix.O_CLOEXEC)
+            address = b"/proc/self/fd/%d" % where
         connection.connect(address)
-        connection.sendmsg([payload], [(1, 1, pack("<i", fd))])  # SOL_SOCKET, SCM_RIGHTS
-    except OSError as error:
-        raise Error(f"socket {path}: {posix.strerror(error.errno or 0).lower()}") from None
-    finally:
+    except BaseException:
         connection.close()
+        raise
+    finally:
         if where >= 0:
             posix.close(where)
+    return connection
+
+
+def send_fd(path: str, payload: bytes, fd: int) -> None:
+    """One message with one fd to whoever listens there: runc's protocol for --console-socket and --pidfd-socket."""
+    try:
+        connection = connected(path)
+        try:
+            connection.sendmsg([payload], [(1, 1, pack("<i", fd))])  # SOL_SOCKET, SCM_RIGHTS
+        finally:
+            connection.close()
+    except OSError as error:
+        raise Error(f"socket {path}: {posix.strerror(error.errno or 0).lower()}") from None
 
 
 def give_terminal(master: int, console_socket: str) -> int | None:

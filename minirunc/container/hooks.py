@@ -28,6 +28,11 @@ _LONGEST_S = (2**31 - 1) // 1000
 
 def state_text(state: State, status: str, pid: int) -> str:
     """The runtime-spec's state as JSON; `pid` as the hook's own pid namespace counts it, 0 for none."""
+    return jsontext.dumps(state_value(state, status, pid))
+
+
+def state_value(state: State, status: str, pid: int) -> dict[str, object]:
+    """The same, not yet JSON."""
     value: dict[str, object] = {
         "ociVersion": OCI_VERSION,
         "id": state.id,
@@ -37,7 +42,7 @@ def state_text(state: State, status: str, pid: int) -> str:
     }
     if state.annotations:
         value["annotations"] = state.annotations
-    return jsontext.dumps(value)
+    return value
 
 
 class Told:

@@ -37,6 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.linux import Linux
     from minirunc.config.linux.seccomp import Filter
+    from minirunc.container.store import State
 
 # What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
 _EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
@@ -58,7 +59,7 @@ _ENDING = (1, 2, 3, 15)  # HUP, INT, QUIT, TERM: they end a container that waits
 class Program:
     """What is to be executed, and with which rights: the outcome of prepare."""
 
-    __slots__ = ("argv", "available", "env", "envp", "filter", "path")
+    __slots__ = ("argv", "available", "env", "envp", "filter", "listener", "path")
 
     def __init__(self, path: str, argv: Words | int, env: list[str], envp: Words | int, available: int) -> None:
         self.path = path
@@ -67,6 +68,7 @@ class Program:
         self.env = env
         self.envp = envp
         self.available = available  # permitted capabilities of the hand, a bit each
+        self.listener = -1  # of the filter's, once that is on
 
 
 def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool, seccomp: "Filter | None" = None) -> Program:
@@ -237,8 +239,21 @@ def _choose(program: str, looks: "list[tuple[str, Out, Fd, Fd]]") -> str:
     raise Error(f'exec: "{program}": executable file not found in $PATH')
 
 
+def confine(hand: Hand, process: Process, program: Program, wait_on: int | None, about: "tuple[State, str]") -> None:
+    """If an agent is to be asked, put the filter on and give its listener away; `about` is the container's state."""
+    if program.filter and program.filter.agent:
+        from minirunc.container import listener  # a module that few containers need
+
+        listener.confine(hand, process, program, wait_on, about)
+
+
 def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, keep: int) -> None:
     """Send the last batch: wait for the byte of `start`, drop, close all but the streams and `keep` fds, execve."""
+    if program.filter and program.filter.agent:
+        from minirunc.container import listener
+
+        listener.finish(hand, process, program, wait_on)
+        return
     if wait_on is not None:
         hand.shrink()  # what it holds while it waits is charged to the container
     do = hand.batch()
@@ -246,23 +261,33 @@ def finish(hand: Hand, process: Process, program: Program, wait_on: int | None, 
         # Nothing is held while it waits but the streams and what it waits on (CVE-2024-21626).
         do.close_range(3 + keep, wait_on - 1)
         do.close_range(wait_on + 1)
-        for number in _ENDING:  # init of a pid namespace is sent only what it has a handler for (pid_namespaces(7))
-            do.rt_sigaction(number, _LEAVE)
+        can_be_ended(do)
         do.read(wait_on, Out(1), 1)
-    user.apply(process.user, do)
-    # execve(2) computes anew what is permitted and in effect, so that what the filter takes is not the process's.
-    for_filter = _CAP_SYS_ADMIN if program.filter and not process.no_new_privileges else 0
-    capabilities.apply(process.capabilities, do, program.available, for_filter)
-    if process.no_new_privileges:
-        do.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    drop(do, process, program)
     do.close_range(3 + keep)  # the control socket too: what goes wrong now the hand says itself
     if program.filter:
         _filter(do, program.filter)
     executed = do.tolerate(do.execve(program.path, program.argv, program.envp))
     if program.filter:
         do.on_failure(_EBADF, executed)
-    _say_why(do, process.args[0])
+    say_why(do, process.args[0])
     hand.finish(do)
+
+
+def can_be_ended(do: Batch) -> None:
+    """Init of a pid namespace is sent only what it has a handler for (pid_namespaces(7))."""
+    for number in _ENDING:
+        do.rt_sigaction(number, _LEAVE)
+
+
+def drop(do: Batch, process: Process, program: Program) -> None:
+    """User, capabilities and no_new_privs as the process has them, but for what the filter takes to be loaded."""
+    user.apply(process.user, do)
+    # execve(2) computes anew what is permitted and in effect, so that what the filter takes is not the process's.
+    for_filter = _CAP_SYS_ADMIN if program.filter and not process.no_new_privileges else 0
+    capabilities.apply(process.capabilities, do, program.available, for_filter)
+    if process.no_new_privileges:
+        do.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _filter(do: Batch, wanted: "Filter") -> None:
@@ -299,7 +324,7 @@ def _loaded(hand: Hand, strings: list[bytes]) -> int:
     return hand.load(pack(f"<{len(pointers) + 1}Q", *pointers, 0))
 
 
-def _say_why(do: Batch, name: str) -> None:
+def say_why(do: Batch, name: str) -> None:
     """One raw line on the process's stderr, as runc's init prints it, then an exit status."""
     for errno in _EXECVE_ERRORS:
         line = f"exec {name}: {posix.strerror(errno).lower()}\n".encode("utf-8", "surrogateescape")

@@ -313,12 +313,12 @@ class Hand:
         self._take(batch, message, outs, self._receive(message))
         return int(unpack_from("<i", control.data, 16)[0])
 
-    def receive_fd(self, fd: Fd) -> int:
-        """Fetch a file the hand has open; returns its number here, close-on-exec."""
-        batch = self.batch()
+    def receive_fd(self, fd: Fd, batch: Batch | None = None) -> int:
+        """Fetch a file the hand has open, or will have after `batch`; returns its number here, close-on-exec."""
+        batch = batch or self.batch()
         control = pack("<QiiiI", 20, 1, 1, int(fd), 0)
         batch.sendmsg(self.control, Words(0, 0, Words(b"f", 1), 1, control, 24, 0), 0)
-        message, outs = batch.encode()
+        message, outs = batch.encode_whole()
         self._send(message)
         try:
             first, ancillary, flags, _ = self.socket.recvmsg(len(message) + 1, 20, _CMSG_CLOEXEC)  # room for one fd

@@ -4,7 +4,7 @@ Cold, as ctypes alone takes 3 ms: what was compiled is kept (container/filters).
 """
 
 import posix
-from struct import pack
+from struct import pack, unpack_from
 
 from minirunc.base.errors import Error
 
@@ -178,3 +178,33 @@ def enosys(newest: dict[int, int]) -> bytes:
         body = b"".join(section) + _instruction(_JUMP, len(patch) // 8)
         patch = _instruction(_EQUAL, architecture, 0, len(body) // 8) + body + patch
     return _instruction(_LOAD, _ARCHITECTURE) + patch if patch else b""
+
+
+# --- what a program says ---
+
+_MACHINES = {"x86_64": _X86_64, "aarch64": 0xC00000B7, "riscv64": 0xC00000F3}  # AUDIT_ARCH_* of linux/audit.h
+_AND, _SOME = 0x54, 0x45
+SECCOMP_RET_ACTION = 0xFFFF0000
+
+
+def answer(program: bytes, number: int, *args: int) -> int | None:
+    """What it returns for a system call of this machine's; None if it is not of the instructions libseccomp uses."""
+    data = pack("=iIQ6Q", number, _MACHINES[posix.uname().machine], 0, *args, *(0,) * (6 - len(args)))
+    at = value = 0
+    while at < len(program):
+        code, then, otherwise, k = unpack_from("=HBBI", program, at)
+        at += 8
+        if code == _RETURN:
+            return int(k)
+        if code == _LOAD and k <= len(data) - 4:
+            value = unpack_from("=I", data, k)[0]
+        elif code == _AND:
+            value &= k
+        elif code == _JUMP:
+            at += 8 * k
+        elif code in (_EQUAL, _ABOVE, _FROM, _SOME):
+            holds = {_EQUAL: value == k, _ABOVE: value > k, _FROM: value >= k, _SOME: value & k}[code]
+            at += 8 * (then if holds else otherwise)
+        else:
+            break
+    return None

@@ -21,7 +21,8 @@ _NUMBERS = {
     "madvise": (28, 233), "memfd_create": (319, 279), "mkdirat": (258, 34), "mknodat": (259, 33),
     "mmap": (9, 222), "mount": (165, 40),
     "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428), "openat": (257, 56),
-    "openat2": (437, 437), "personality": (135, 92), "pidfd_open": (434, 434), "pivot_root": (155, 41),
+    "openat2": (437, 437), "personality": (135, 92), "pidfd_getfd": (438, 438), "pidfd_open": (434, 434),
+    "pivot_root": (155, 41),
     "prctl": (157, 167), "prlimit64": (302, 261), "read": (0, 63), "readlinkat": (267, 78), "recvmsg": (47, 212),
     "rt_sigaction": (13, 134),
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "seccomp": (317, 277), "sendmsg": (46, 211),
@@ -37,7 +38,7 @@ _NUMBERS = {
 SINCE = {
     "bpf": "3.18", "clone3": "5.3", "close_range": "5.9", "faccessat2": "5.8", "fsconfig": "5.2", "fsmount": "5.2",
     "fsopen": "5.2", "memfd_create": "3.17", "mount_setattr": "5.12", "move_mount": "5.2", "open_tree": "5.2",
-    "openat2": "5.6", "pidfd_open": "5.3", "pidfd_send_signal": "5.1", "seccomp": "3.17",
+    "openat2": "5.6", "pidfd_getfd": "5.6", "pidfd_open": "5.3", "pidfd_send_signal": "5.1", "seccomp": "3.17",
     "statx": "4.11",
 }  # fmt: skip
 
@@ -261,6 +262,10 @@ class Calls:
     def personality(self, persona: int) -> Fd:
         """personality(2)."""
         return self.call("personality", persona)
+
+    def pidfd_getfd(self, pidfd: int, fd: int) -> Fd:
+        """pidfd_getfd(2); what it gives is close-on-exec."""
+        return self.call("pidfd_getfd", pidfd, fd, 0)
 
     def pidfd_open(self, pid: int, flags: int = 0) -> Fd:
         """pidfd_open(2)."""

@@ -1,11 +1,11 @@
 """linux.seccomp: the system call filter, compiled outside, loaded by the hand as its last call before execve.
 
+With SCMP_ACT_NOTIFY somewhat earlier: container/listener.
 Sources: seccomp(2), seccomp_rule_add(3), runtime-spec config-linux.md "Seccomp".
 """
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record, UInt32, UInt64
-from minirunc.config import unsupported
 from minirunc.kernel.hand import Batch
 from minirunc.kernel.syscalls import Fd, Words
 
@@ -26,7 +26,6 @@ ACTIONS = {
     "SCMP_ACT_TRAP": 0x00030000,
 }
 _NOTIFY = "SCMP_ACT_NOTIFY"
-SUPPORTED_ACTIONS = tuple(name for name in ACTIONS if name != _NOTIFY)
 WITH_DATA = {"SCMP_ACT_ERRNO": 4094, "SCMP_ACT_TRACE": 0xFFFF}  # the most that errnoRet may be
 
 OPERATORS = {
@@ -56,7 +55,7 @@ FLAGS = {
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
 _WAIT_KILLABLE_RECV = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
-SUPPORTED_FLAGS = tuple(name for name in FLAGS if name != _WAIT_KILLABLE_RECV)
+NEW_LISTENER = 8  # set for whoever has SCMP_ACT_NOTIFY
 _DEFAULT_FLAGS = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
 
 _ARGUMENTS = 6  # a system call's
@@ -87,18 +86,29 @@ class Seccomp(Record):
     syscalls: list[Syscall] = []
 
 
+class Agent:
+    """Who is asked what a system call with SCMP_ACT_NOTIFY shall do."""
+
+    __slots__ = ("metadata", "path")
+
+    def __init__(self, path: str, metadata: str) -> None:
+        self.path = path  # of the host's, or @ and an abstract name
+        self.metadata = metadata
+
+
 class Filter:
     """A compiled filter."""
 
-    __slots__ = ("flags", "program")
+    __slots__ = ("agent", "flags", "program")
 
-    def __init__(self, program: bytes, flags: int) -> None:
+    def __init__(self, program: bytes, flags: int, agent: Agent | None) -> None:
         self.program = program  # of 8 bytes an instruction
         self.flags = flags
+        self.agent = agent  # None if none is asked
 
 
 def apply(filter_: Filter, do: Batch) -> Fd:
-    """Load it; needs no_new_privs, or CAP_SYS_ADMIN in effect."""
+    """Load it; needs no_new_privs, or CAP_SYS_ADMIN in effect. With an agent the result is the listener's fd."""
     return do.seccomp(_SET_MODE_FILTER, filter_.flags, Words(len(filter_.program) // 8, filter_.program))
 
 
@@ -107,8 +117,21 @@ def is_filter(seccomp: Seccomp | None) -> bool:
     return seccomp is not None and bool(seccomp.default_action or seccomp.syscalls)
 
 
+def agent(seccomp: Seccomp) -> Agent | None:
+    """Whom to ask, if anybody is to be asked."""
+    if not seccomp.listener_path or all(rule.action != _NOTIFY for rule in seccomp.syscalls):
+        return None
+    return Agent(seccomp.listener_path, seccomp.listener_metadata)
+
+
+def without_agent(seccomp: Seccomp) -> Seccomp:
+    """The same filter for whoever is asked: it is compiled once."""
+    values = {entry[0]: getattr(seccomp, entry[0]) for entry in Seccomp.fields.values()}
+    return Seccomp(**values | {"listener_path": "", "listener_metadata": ""})
+
+
 def flags(seccomp: Seccomp) -> int:
-    """The flags of seccomp(2)."""
+    """The flags of seccomp(2), but for NEW_LISTENER."""
     if seccomp.flags is None:
         return _DEFAULT_FLAGS
     bits = 0
@@ -125,8 +148,11 @@ def check(config: "Config") -> None:
         where = f"linux.seccomp.flags[{index}]"
         if name not in FLAGS:
             raise ConfigError(where, f"seccomp flag {name} is not known to runc")
-        if name == _WAIT_KILLABLE_RECV:
-            raise ConfigError(where, f"{name} is for filters with SCMP_ACT_NOTIFY")
+        if name == _WAIT_KILLABLE_RECV and all(rule.action != _NOTIFY for rule in seccomp.syscalls):
+            why = f"{name} is for filters with SCMP_ACT_NOTIFY, which no linux.seccomp.syscalls[].action is"
+            raise ConfigError(where, why)
+    if seccomp.listener_metadata and not seccomp.listener_path:
+        raise ConfigError("linux.seccomp.listenerMetadata", "must not be set without linux.seccomp.listenerPath")
     for index, name in enumerate(seccomp.architectures):
         if name not in ARCHITECTURES:
             raise ConfigError(f"linux.seccomp.architectures[{index}]", f"string {name} is not a valid arch for seccomp")
@@ -134,25 +160,41 @@ def check(config: "Config") -> None:
     for index, rule in enumerate(seccomp.syscalls):
         where = f"linux.seccomp.syscalls[{index}]"
         _check_action(where, "action", rule.action, rule.errno_ret)
-        if "" in rule.names:
-            raise ConfigError(f"{where}.names[{rule.names.index('')}]", "empty string is not a valid syscall")
-        for number, arg in enumerate(rule.args):
-            if arg.index >= _ARGUMENTS:
-                why = f"expected an integer from 0 to {_ARGUMENTS - 1}, got {arg.index}"
-                raise ConfigError(f"{where}.args[{number}].index", why)
-            if arg.op not in OPERATORS:
-                why = f"string {arg.op} is not a valid operator for seccomp"
-                raise ConfigError(f"{where}.args[{number}].op", why)
+        if rule.action == _NOTIFY:
+            _check_notify(seccomp, rule, where)
+        _check_rule(rule, where)
+
+
+def _check_rule(rule: Syscall, where: str) -> None:
+    if not rule.names:
+        raise ConfigError(f"{where}.names", "must have at least one name")
+    if "" in rule.names:
+        raise ConfigError(f"{where}.names[{rule.names.index('')}]", "empty string is not a valid syscall")
+    for number, arg in enumerate(rule.args):
+        if arg.index >= _ARGUMENTS:
+            why = f"expected an integer from 0 to {_ARGUMENTS - 1}, got {arg.index}"
+            raise ConfigError(f"{where}.args[{number}].index", why)
+        if arg.op not in OPERATORS:
+            why = f"string {arg.op} is not a valid operator for seccomp"
+            raise ConfigError(f"{where}.args[{number}].op", why)
 
 
 def _check_action(where: str, member: str, action: str, errno_ret: int | None) -> None:
     if action not in ACTIONS:
         raise ConfigError(f"{where}.{member}", f"string {action} is not a valid action for seccomp")
-    if action == _NOTIFY:
-        if member == "defaultAction":
-            raise ConfigError(f"{where}.{member}", "SCMP_ACT_NOTIFY cannot be used as default action")
-        raise unsupported("linux.seccomp.syscalls[].action", f"{where}.{member}")
+    if action == _NOTIFY and member == "defaultAction":
+        raise ConfigError(f"{where}.{member}", "SCMP_ACT_NOTIFY cannot be used as default action")
     most = WITH_DATA.get(action)
     if most is not None and errno_ret is not None and errno_ret > most:
         name = "defaultErrnoRet" if member == "defaultAction" else "errnoRet"
         raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {errno_ret}")
+
+
+def _check_notify(seccomp: Seccomp, rule: Syscall, where: str) -> None:
+    """Somebody must be there to be asked; and by write(2) we are told where the listener is that he needs for it."""
+    if not seccomp.listener_path:
+        why = f"seccomp listenerPath is not set, which {where}.action SCMP_ACT_NOTIFY needs"
+        raise ConfigError("linux.seccomp.listenerPath", why)
+    if "write" in rule.names:
+        why = "SCMP_ACT_NOTIFY cannot be used for the write syscall"
+        raise ConfigError(f"{where}.names[{rule.names.index('write')}]", why)
