@@ -136,4 +136,4 @@ def test_marks_name_fields() -> None:
 if __name__ == "__main__":
     marked = observed.tests()
     for field in FIELDS:
-        print(field, *(marked.get(field) or ["-"]), sep="\n    ")
+        print(field, *(marked.get(field) or ["not shown"]), sep="\n    ")

@@ -16,16 +16,19 @@ from tests.ground.runtime import IN_UML
 
 BUNDLE = CHECKOUT / "bundles/every_field"
 
-# JSON path: why this kernel cannot show it. [type] is the namespace of that type, [1] the second item.
-NOWHERE = {
-    "process.apparmorProfile": "no AppArmor; in a kernel with it: tests/uml/apparmor",
-    "process.selinuxLabel": "no SELinux; in a kernel with it: tests/uml/selinux",
-    "linux.mountLabel": "no SELinux; in a kernel with it: tests/uml/selinux",
-    "linux.resources.rdma": "no device of RDMA",
-    "linux.resources.cpu.cpus": "no cpuset controller of cgroup v2",
-    "linux.resources.cpu.mems": "no cpuset controller of cgroup v2",
-    "linux.resources.blockIO.weight": "no BFQ and no io.cost",
-    "linux.resources.blockIO.weightDevice": "no BFQ and no io.cost",
+# JSON path: why no kernel here can show it. [type] is the namespace of that type, [1] the second item.
+NOT_SHOWN = {
+    "linux.resources.rdma": "no RDMA controller and no device",
+    "linux.resources.cpu.cpus": "no cpuset controller: the host's is cgroup v1's, User-Mode Linux has one CPU",
+    "linux.resources.cpu.mems": "no cpuset controller: the host's is cgroup v1's, User-Mode Linux has one CPU",
+    "linux.resources.blockIO.weight": "neither BFQ's groups nor io.cost; io.max is shown",
+    "linux.resources.blockIO.weightDevice": "neither BFQ's groups nor io.cost; io.max is shown",
+}
+# What these two kernels lack, shown in a third one.
+NOWHERE = NOT_SHOWN | {
+    "process.apparmorProfile": "no AppArmor; tests/uml/apparmor",
+    "process.selinuxLabel": "no SELinux; tests/uml/selinux",
+    "linux.mountLabel": "no SELinux; tests/uml/selinux",
 }
 HOST_LACKS = NOWHERE | {
     "linux.resources.memory": "cgroup v1 has the controller",

@@ -32,10 +32,16 @@ def _marks(module: ast.Module) -> Iterator[tuple[str, str]]:
     for node in ast.walk(module):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             for decorator in node.decorator_list:
-                for call in ast.walk(decorator):  # also in pytest.param(..., marks=...)
-                    if isinstance(call, ast.Call) and ast.unparse(call.func) == MARK:
-                        paths = _value(ast.List(call.args, ast.Load()), constants)
-                        yield from ((path, node.name) for path in paths)
+                yield from ((path, node.name) for path in _paths(decorator, constants))
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
+            yield from ((path, "*") for path in _paths(node.value, constants))
+
+
+def _paths(expression: ast.expr, constants: dict[str, Any]) -> Iterator[str]:
+    """What the marks in it name; they may stand deep in it, as in pytest.param(..., marks=...)."""
+    for call in ast.walk(expression):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == MARK:
+            yield from _value(ast.List(call.args, ast.Load()), constants)
 
 
 def _value(expression: ast.expr, constants: dict[str, Any]) -> Any:

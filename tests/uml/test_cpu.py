@@ -38,6 +38,7 @@ def test_value_reaches_its_file(
     assert result == (0, f"{value}\n", "")
 
 
+@pytest.mark.observes("linux.resources.cpu.quota", "linux.resources.cpu.period")
 def test_quota_throttles(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
     """quota: a process that wants all of a cpu gets a tenth, and cpu.stat counts the periods it was held."""
     stat = _spin(minirunc, limited(SPIN, cpu={"quota": 10000, "period": 100000}))

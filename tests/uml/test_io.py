@@ -59,6 +59,9 @@ def test_all_rates_of_a_device_are_in_io_max(minirunc: Runtime, limited: Callabl
     assert result.out.split()[1:] == [f"rbps={MIB}", f"wbps={2 * MIB}", "riops=30", "wiops=40"]
 
 
+@pytest.mark.observes(
+    "linux.resources.blockIO.throttleReadBpsDevice[].rate", "linux.resources.blockIO.throttleWriteBpsDevice[].rate"
+)
 @pytest.mark.parametrize("throttle", ["throttleWriteBpsDevice", "throttleReadBpsDevice"])
 def test_rate_is_kept(minirunc: Runtime, limited: Callable[..., Bundle], disk: Path, throttle: str) -> None:
     """4 MiB at 1 MiB/s take at least three seconds, from inside; without a limit they take no time."""

@@ -37,6 +37,7 @@ def test_value_reaches_its_file(
     assert result == (0, f"{value}\n", "")
 
 
+@pytest.mark.observes("linux.resources.memory.limit", "linux.resources.memory.swap")
 def test_process_over_the_limit_is_killed(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
     """limit: the kernel kills the first process when it takes more, and `run` ends with 128 + SIGKILL."""
     result = minirunc.run(limited(EAT_64_MIB.split(), memory={"limit": 16 * MIB, "swap": 16 * MIB}))

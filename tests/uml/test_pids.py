@@ -25,6 +25,7 @@ def test_limit_0_is_1(minirunc: Runtime, limited: Callable[..., Bundle]) -> None
     assert result == (0, "1\n", "")
 
 
+@pytest.mark.observes("linux.resources.pids.limit")
 def test_fork_over_the_limit_fails(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
     """limit: the ninth process cannot be made, and pids.events counts it."""
     script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 100 & done; echo not reached"
