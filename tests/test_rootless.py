@@ -267,6 +267,22 @@ def test_additional_groups_take_more_than_the_own_gid(
     assert "cannot set any additional groups in a rootless container" in result.err
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_groups_are_kept_where_an_annotation_asks(
+    minirunc: Runtime, bundle: Callable[..., Bundle], home: Path, keeps: bool
+) -> None:
+    """run.oci.keep_original_groups: what his groups may read on the host, the container may, though none is mapped."""
+    made = given(bundle("cat /of-group"), home, {"containerID": 1, "hostID": SUBIDS, "size": 65536})
+    (made.rootfs / "of-group").write_text("read\n")
+    os.chown(made.rootfs / "of-group", 0, 50001)
+    (made.rootfs / "of-group").chmod(0o640)
+    made.config["annotations"] = {"run.oci.keep_original_groups": "1"} if keeps else {}
+    minirunc.prefix = [word.replace("--clear-groups", "--groups 50001") for word in minirunc.prefix]
+    status, out, err = minirunc.run(made)
+    assert (status, out) == ((0, "read\n") if keeps else (1, ""))
+    assert err == ("" if keeps else "cat: can't open '/of-group': Permission denied\n")
+
+
 def test_state_directory_that_is_not_his_is_told(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
     """Without --root and XDG_RUNTIME_DIR state would be in /run, which is root's; with it, it is there."""
     made = given(bundle(), home)

@@ -55,18 +55,18 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
     flags = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP) | CLONE_PARENT
     if cgroup >= 0:
         flags |= CLONE_INTO_CGROUP
-    if new & CLONE_NEWTIME:
-        flags = _new_time(hand, config, cgroup, flags)
     try:
+        if new & CLONE_NEWTIME:
+            flags = _new_time(hand, config, cgroup, flags)
         with hand.batch() as do:
             if program >= 0:
                 bpf.attach(do, cgroup, program)
             do.forks(do.clone3(flags, cgroup=cgroup if flags & CLONE_INTO_CGROUP else 0))
     except SyscallError as error:
-        if error.call == "clone3":
+        if error.call in ("clone3", "unshare"):
             from minirunc.container import rootless
 
-            error.message += rootless.why_no_namespaces(error.errno, user=bool(flags & CLONE_NEWUSER))
+            error.message += rootless.why_no_namespaces(error.errno, new)
         raise
     if flags & CLONE_NEWUSER:
         _map_ids(hand, config)

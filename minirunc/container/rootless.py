@@ -8,11 +8,13 @@ from minirunc.cgroup import fs
 from minirunc.config import Config
 from minirunc.config.linux import namespaces, resources
 from minirunc.kernel import cgroupfs, procfs
+from minirunc.kernel.constants import CLONE_NEWUSER
 
 NO_RIGHTS = (1, 13, 30)  # EPERM, EACCES, EROFS: what a cgroup that is not ours to make answers
 
-ENOSPC = 28
+EINVAL, ENOSPC = 22, 28
 
+_FILES = {"mount": "mnt", "network": "net"}  # in /proc/PID/ns, where not named as the kind of namespace
 _DELEGATED = "start it in a delegated cgroup, as `systemd-run --user --scope` does"
 _UNCLEAN = (
     "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly"
@@ -70,11 +72,16 @@ def _allows_all(config: Config) -> bool:
     return bool(rules) and rules[-1].allow and rules[-1].type in ("", "a")
 
 
-def why_no_namespaces(errno: int, *, user: bool) -> str:
-    """What to add to a clone3(2) that failed, as ": ..."; nothing where its errno says enough."""
+def why_no_namespaces(errno: int, kinds: int) -> str:
+    """What to add to a clone3(2) or unshare(2) that failed, as ": ..."; nothing where its errno says enough."""
     if errno == ENOSPC:
         return ": the limit is /proc/sys/user/max_*_namespaces, here or in a user namespace around this one"
-    if user and errno in NO_RIGHTS and posix.geteuid() != 0:
+    if errno == EINVAL:
+        there = posix.listdir("/proc/self/ns")
+        asked = [kind for kind, flag in namespaces.FLAGS.items() if flag & kinds]
+        lacking = [kind for kind in asked if _FILES.get(kind, kind) not in there]
+        return f": this kernel has no {lacking[0]} namespaces" if lacking else ""
+    if kinds & CLONE_NEWUSER and errno in NO_RIGHTS and posix.geteuid() != 0:
         return (
             ": this host does not let ordinary users make user namespaces: kernel.unprivileged_userns_clone,"
             " kernel.apparmor_restrict_unprivileged_userns or a seccomp filter may say so"
