@@ -7,7 +7,7 @@ import posix
 
 from minirunc.base.errors import StateError
 from minirunc.config import process as process_checks
-from minirunc.container import enter, life
+from minirunc.container import enter, launch, life
 from minirunc.container.status import PAUSED, STOPPED, status
 from minirunc.container.store import Store
 
@@ -59,10 +59,7 @@ class Container:
         wanted.terminal = False
         process_checks.check(wanted)
         options = enter.Options()
-        if self._config.linux.seccomp:
-            from minirunc.container import filters
-
-            options.seccomp = filters.compiled(self._config.linux.seccomp, self.store)
+        options.seccomp = launch.filter_of(self._config, self.store)
         entry = enter.Entry(self._state, self._config.linux, wanted, options)
         entry.commit()
         return Process(entry.hand.pid)

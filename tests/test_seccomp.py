@@ -33,6 +33,12 @@ def results(minirunc: Runtime, made: Bundle, seccomp: dict[str, Any], *wanted: t
 MKDIR = "mkdir mkdirat"
 
 
+@pytest.mark.observes(
+    "linux.seccomp.defaultAction",
+    "linux.seccomp.syscalls[].names[]",
+    "linux.seccomp.syscalls[].action",
+    "linux.seccomp.syscalls[].errnoRet",
+)
 @pytest.mark.parametrize("nnp", [True, False])
 @pytest.mark.parametrize(("given", "seen"), [(None, "Operation not permitted"), (100, "Network is down")])
 def test_errno_is_what_the_call_returns(
@@ -44,6 +50,7 @@ def test_errno_is_what_the_call_returns(
     assert minirunc.run(made) == (1, "", f"mkdir: can't create directory '/x': {seen}\n")
 
 
+@pytest.mark.observes("linux.seccomp.syscalls[].action")
 @pytest.mark.parametrize("action", ["KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP"])
 def test_killing_actions_are_sigsys(minirunc: Runtime, bundle: Callable[..., Bundle], action: str) -> None:
     """The container's process ends by SIGSYS, 128 + 31 for the caller."""
@@ -58,6 +65,7 @@ def test_trace_without_a_tracer_is_enosys(minirunc: Runtime, bundle: Callable[..
     assert found == [-errno.ENOSYS]
 
 
+@pytest.mark.observes("linux.seccomp.defaultAction", "linux.seccomp.syscalls[].action")
 def test_logged_calls_are_made(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """SCMP_ACT_LOG, as an action and as the default."""
     made = filtered(bundle("mkdir /x && ls -d /x"), profile("LOG", rule(MKDIR, "LOG")))
@@ -72,6 +80,7 @@ def test_a_rule_like_the_default_changes_nothing(minirunc: Runtime, bundle: Call
     assert results(minirunc, made, seccomp, pid) == [-7]
 
 
+@pytest.mark.observes("linux.seccomp.defaultErrnoRet")
 def test_default_errno_is_what_other_calls_return(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """defaultErrnoRet."""
     seccomp = docker() | {"defaultErrnoRet": errno.ENXIO}
@@ -96,6 +105,12 @@ OPERATORS = [
 ]
 
 
+@pytest.mark.observes(
+    "linux.seccomp.syscalls[].args[].index",
+    "linux.seccomp.syscalls[].args[].value",
+    "linux.seccomp.syscalls[].args[].valueTwo",
+    "linux.seccomp.syscalls[].args[].op",
+)
 @pytest.mark.parametrize(("operator", "value", "two", "match", "other"), OPERATORS)
 def test_operators_compare_all_64_bits(
     minirunc: Runtime,
@@ -113,6 +128,7 @@ def test_operators_compare_all_64_bits(
     assert found == [-77] * len(match) + [-errno.EBADF] * len(other)
 
 
+@pytest.mark.observes("linux.seccomp.syscalls[].args[].index")
 def test_comparisons_of_several_arguments_must_all_hold(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """args of one rule; another rule for the same call is an alternative."""
     number = NUMBERS["fadvise64"]
@@ -180,6 +196,7 @@ print(call(), flush=True)
 I386_MKDIR, I386_GETPID = 39, 20
 
 
+@pytest.mark.observes("linux.seccomp.architectures[]")
 @pytest.mark.skipif(not X86_64, reason="the second architecture of x86_64")
 @pytest.mark.parametrize(
     ("number", "result"), [(I386_MKDIR, -77), (I386_GETPID, 1), (NEW, -errno.ENOSYS)], ids=["rule", "other", "new"]
@@ -213,6 +230,7 @@ def test_x32_calls_have_a_newest_of_their_own(minirunc: Runtime, bundle: Callabl
     assert results(minirunc, bundle(), docker(), *asked) == [-errno.ENOSYS, -errno.EPERM] * 2
 
 
+@pytest.mark.observes("linux.seccomp.architectures[]")
 @pytest.mark.skipif(not X86_64, reason="the second architecture of x86_64")
 def test_architecture_that_is_not_listed_is_killed(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """Even by a filter that allows all: its calls are not those that the profile speaks of."""

@@ -10,7 +10,7 @@ from minirunc.config import process as process_checks
 from minirunc.config.process import Process
 from minirunc.config.process import user as user_ids
 from minirunc.config.process.capabilities import Capabilities
-from minirunc.container import enter, foreground, handover, life
+from minirunc.container import enter, foreground, handover, launch, life
 from minirunc.container.status import CREATING, PAUSED, STOPPED, status
 from minirunc.container.store import Store
 
@@ -85,10 +85,7 @@ def exec_(
         sub_cgroup=_sub_cgroup(cgroup),
         ignore_paused=ignore_paused,
     )
-    if config.linux.seccomp:
-        from minirunc.container import filters
-
-        options.seccomp = filters.compiled(config.linux.seccomp, store)
+    options.seccomp = launch.filter_of(config, store)
     with foreground.Signals():
         entered = enter.Entry(state, config.linux, wanted, options)
         entered.commit(console_socket, pidfd_socket, pid_file)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")  # mount(8), "Mounting with SELinux"
 
+_MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 _POD = "io.kubernetes.cri.container-type"
 
 
@@ -44,6 +45,27 @@ def _handler(value: str, annotations: dict[str, str]) -> str:
     return f'there is no handler "{value}"; take the annotation out to have an ordinary process, or use crun'
 
 
+def _receiver(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
+    return "" if value.startswith("/") else f'the seccomp receiver "{value}" is not an absolute path'
+
+
+def _plugins(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
+    return "there are no seccomp plugins; have an agent listen at linux.seccomp.listenerPath, or use crun"
+
+
+def _bpf(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
+    """The kernel looks at the instructions themselves."""
+    from binascii import Error, a2b_base64
+
+    try:
+        length = len(a2b_base64(value, strict_mode=True))
+    except (Error, ValueError) as error:
+        return f"invalid seccomp BPF data: not base64: {str(error).lower()}"
+    if not length or length % 8 or length > 8 * _MOST_INSTRUCTIONS:
+        return f"invalid seccomp BPF data: has {length} bytes, not 8 for each of 1 to {_MOST_INSTRUCTIONS} instructions"
+    return ""
+
+
 # What changes what the runtime does, and how a value is checked: a function that says what is wrong with it.
 HONOURED: "dict[str, Callable[[str, dict[str, str]], str]]" = {
     "run.oci.delegate-cgroup": _below,
@@ -53,6 +75,10 @@ HONOURED: "dict[str, Callable[[str, dict[str, str]], str]]" = {
     "run.oci.keep_original_groups": _any,
     "run.oci.mount_context_type": _context,
     "run.oci.pidfd_receiver": _path,
+    "run.oci.seccomp.plugins": _plugins,
+    "run.oci.seccomp.receiver": _receiver,
+    "run.oci.seccomp_bpf_data": _bpf,
+    "run.oci.seccomp_fail_unknown_syscall": _any,
 }
 
 # What other runtimes act on, by name or, ending in ".", by how the name begins, and why it is without effect here.

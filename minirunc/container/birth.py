@@ -30,7 +30,6 @@ from minirunc.kernel.hand import Hand
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.linux.net_devices import Moved
-    from minirunc.config.linux.seccomp import Filter
 
 
 class Options:
@@ -89,11 +88,7 @@ class Birth:
             user.keep_groups(self.config.annotations, self.config.process.user)
         self.kinds = namespaces.flags(self.config.linux.namespaces)
         self.store.check_free()  # before the cgroup, which is in use by then, too
-        self.filter: Filter | None = None
-        if self.config.linux.seccomp:
-            from minirunc.container import filters
-
-            self.filter = filters.compiled(self.config.linux.seccomp, self.store)
+        self.filter = launch.filter_of(self.config, self.store)
         self.state = self._intent()
         self.cgroup = -1
         self.root = -1

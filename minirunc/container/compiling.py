@@ -17,10 +17,13 @@ EPERM, ENOSPC, EDOM, ENOSYS = 1, 28, 33, 38
 _LONGEST = 4096  # instructions: BPF_MAXINSNS
 
 
-def compiled(seccomp: Seccomp, root: str, name: str, key: bytes) -> bytes:
-    """The program of a checked section, kept below the state root from now on. Raises ConfigError, Error."""
+def compiled(seccomp: Seccomp, root: str, name: str, key: bytes, *, strict: bool) -> bytes:
+    """The program of a checked section, kept below the state root from now on. Raises ConfigError, Error.
+
+    With `strict` a system call that libseccomp does not know is an error.
+    """
     library = libseccomp.Library()
-    program = _compile(seccomp, library)
+    program = _compile(seccomp, library, strict=strict)
     path = library.path()
     if path:  # else nothing would tell that the library was replaced
         text = described(path) + program
@@ -28,7 +31,19 @@ def compiled(seccomp: Seccomp, root: str, name: str, key: bytes) -> bytes:
     return program
 
 
-def _compile(seccomp: Seccomp, library: libseccomp.Library) -> bytes:
+def decoded(text: str) -> bytes:
+    """The program of the annotation run.oci.seccomp_bpf_data, which was checked: its instructions in base64."""
+    from binascii import a2b_base64
+
+    return a2b_base64(text)
+
+
+def asks(program: bytes) -> bool:
+    """Whether an agent is to be asked: whether an instruction returns SCMP_ACT_NOTIFY."""
+    return libseccomp.returns(program, field.ACTIONS["SCMP_ACT_NOTIFY"])
+
+
+def _compile(seccomp: Seccomp, library: libseccomp.Library, *, strict: bool) -> bytes:
     """The BPF program of a checked filter. Raises ConfigError for what this libseccomp cannot do."""
     default = _action(seccomp.default_action, seccomp.default_errno_ret)
     with library.filter(default) as made:
@@ -45,7 +60,10 @@ def _compile(seccomp: Seccomp, library: libseccomp.Library) -> bytes:
         for index, rule in enumerate(seccomp.syscalls):
             action = _action(rule.action, rule.errno_ret)
             if action != default:  # libseccomp refuses what would change nothing
-                _add(made, rule, action, f"linux.seccomp.syscalls[{index}]")
+                where = f"linux.seccomp.syscalls[{index}]"
+                if strict:
+                    _check_names(made, rule, where)
+                _add(made, rule, action, where)
         program = _patch(seccomp, made) + made.export()
     if len(program) > 8 * _LONGEST:
         why = f"compiles to {len(program) // 8} instructions, the kernel takes {_LONGEST}"
@@ -58,6 +76,13 @@ def _action(name: str, errno_ret: int | None) -> int:
     if name in field.WITH_DATA:
         word |= EPERM if errno_ret is None else errno_ret
     return word
+
+
+def _check_names(made: libseccomp.Filter, rule: Syscall, where: str) -> None:
+    for index, name in enumerate(rule.names):
+        if made.number(name) is None:
+            why = f'invalid seccomp syscall "{name}", and the annotation {field.FAIL_UNKNOWN} is set'
+            raise ConfigError(f"{where}.names[{index}]", why)
 
 
 def _add(made: libseccomp.Filter, rule: Syscall, action: int, where: str) -> None:

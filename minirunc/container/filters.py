@@ -11,6 +11,7 @@ import posix
 from struct import Struct
 
 from minirunc.base import log
+from minirunc.config import Config
 from minirunc.config.linux import seccomp as field
 from minirunc.config.linux.seccomp import Filter, Seccomp
 from minirunc.container.store import Store
@@ -22,22 +23,39 @@ _LONGEST = _HEAD.size + 4096 + 8 * 4096
 _S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000
 
 
-def compiled(seccomp: Seccomp | None, store: Store) -> Filter | None:
-    """The filter of a checked section, None if it is none. Raises ConfigError, Error."""
-    if seccomp is None or not field.is_filter(seccomp):
-        return None
-    agent = field.agent(seccomp)
-    rules = field.without_agent(seccomp) if agent else seccomp
-    key = digest(_FORM, posix.uname().machine.encode(), repr(rules).encode("utf-8", "surrogateescape"))
-    name = key.hex()
-    program = _look_up(store.root, name, key)
-    if program is None:
+def compiled(config: Config, store: Store) -> Filter | None:
+    """The filter of a checked config, None if it has none. Raises ConfigError, Error."""
+    seccomp = config.linux.seccomp
+    given = config.annotations.get(field.BPF_DATA)
+    if given is not None:
         from minirunc.container import compiling
 
-        program = compiling.compiled(seccomp, store.root, name, key)
+        seccomp = seccomp or Seccomp()
+        program = compiling.decoded(given)
+        asks = compiling.asks(program)
+    elif seccomp is not None and field.is_filter(seccomp):
+        program = _of_section(seccomp, store.root, strict=config.annotations.get(field.FAIL_UNKNOWN, "0") != "0")
+        asks = field.asks(seccomp)
+    else:
+        return None
+    agent = field.agent(seccomp, config.annotations) if asks else None
     flags = field.flags(seccomp) | (field.NEW_LISTENER if agent else 0)
     log.debug(f"seccomp filter flags: {flags}")  # runc's words: tools look for them
     return Filter(program, flags, agent)
+
+
+def _of_section(seccomp: Seccomp, root: str, *, strict: bool) -> bytes:
+    """The program that linux.seccomp makes; a strict one has no name that libseccomp does not know."""
+    rules = field.without_agent(seccomp) if seccomp.listener_path or seccomp.listener_metadata else seccomp
+    text = repr(rules).encode("utf-8", "surrogateescape")
+    key = digest(_FORM, posix.uname().machine.encode(), text, *([b"strict"] if strict else []))
+    name = key.hex()
+    program = _look_up(root, name, key)
+    if program is None:
+        from minirunc.container import compiling
+
+        program = compiling.compiled(seccomp, root, name, key, strict=strict)
+    return program
 
 
 def digest(*parts: bytes) -> bytes:

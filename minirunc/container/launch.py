@@ -35,9 +35,10 @@ from minirunc.kernel.syscalls import Fd, Out, Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from minirunc.config import Config
     from minirunc.config.linux import Linux
     from minirunc.config.linux.seccomp import Filter
-    from minirunc.container.store import State
+    from minirunc.container.store import State, Store
 
 # What execve(2) may answer when the file itself was found: the hand says so by itself, nobody else is there to.
 _EXECVE_ERRORS = (1, 2, 5, 7, 8, 11, 12, 13, 14, 20, 21, 22, 23, 24, 26, 36, 40, 80)
@@ -69,6 +70,15 @@ class Program:
         self.envp = envp
         self.available = available  # permitted capabilities of the hand, a bit each
         self.listener = -1  # of the filter's, once that is on
+
+
+def filter_of(config: "Config", store: "Store") -> "Filter | None":
+    """The filter that each process of the container has, if it has one."""
+    if not config.linux.seccomp and "run.oci.seccomp_bpf_data" not in config.annotations:
+        return None
+    from minirunc.container import filters
+
+    return filters.compiled(config, store)
 
 
 def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool, seccomp: "Filter | None" = None) -> Program:

@@ -69,15 +69,11 @@ def _release(store: Store) -> None:
 
 
 def _start_container_hooks(store: Store, state: State) -> None:
-    from minirunc.container import enter
+    from minirunc.container import enter, launch
 
     try:
         config = config_of(store)
-        seccomp = None
-        if config.linux.seccomp:
-            from minirunc.container import filters
-
-            seccomp = filters.compiled(config.linux.seccomp, store)
+        seccomp = launch.filter_of(config, store)
         enter.run_start_container_hooks(state, config, procfs.ns_pid(state.pid), seccomp)
     except Error:
         _end_process(store, state)

@@ -187,6 +187,12 @@ _AND, _SOME = 0x54, 0x45
 SECCOMP_RET_ACTION = 0xFFFF0000
 
 
+def returns(program: bytes, action: int) -> bool:
+    """Whether an instruction is to return this action."""
+    codes = (unpack_from("=HxxI", program, at) for at in range(0, len(program), 8))
+    return any(code == _RETURN and k & SECCOMP_RET_ACTION == action for code, k in codes)
+
+
 def answer(program: bytes, number: int, *args: int) -> int | None:
     """What it returns for a system call of this machine's; None if it is not of the instructions libseccomp uses."""
     data = pack("=iIQ6Q", number, _MACHINES[posix.uname().machine], 0, *args, *(0,) * (6 - len(args)))

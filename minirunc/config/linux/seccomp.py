@@ -4,6 +4,8 @@ With SCMP_ACT_NOTIFY somewhat earlier: container/listener.
 Sources: seccomp(2), seccomp_rule_add(3), runtime-spec config-linux.md "Seccomp".
 """
 
+import posix
+
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record, UInt32, UInt64
 from minirunc.kernel.hand import Batch
@@ -57,6 +59,12 @@ FLAGS = {
 _WAIT_KILLABLE_RECV = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
 NEW_LISTENER = 8  # set for whoever has SCMP_ACT_NOTIFY
 _DEFAULT_FLAGS = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+
+# annotations, as in crun
+RECEIVER = "run.oci.seccomp.receiver"
+FAIL_UNKNOWN = "run.oci.seccomp_fail_unknown_syscall"
+BPF_DATA = "run.oci.seccomp_bpf_data"
+_RECEIVER_VARIABLE = "RUN_OCI_SECCOMP_RECEIVER"
 
 _ARGUMENTS = 6  # a system call's
 _SET_MODE_FILTER = 1
@@ -117,11 +125,20 @@ def is_filter(seccomp: Seccomp | None) -> bool:
     return seccomp is not None and bool(seccomp.default_action or seccomp.syscalls)
 
 
-def agent(seccomp: Seccomp) -> Agent | None:
-    """Whom to ask, if anybody is to be asked."""
-    if not seccomp.listener_path or all(rule.action != _NOTIFY for rule in seccomp.syscalls):
-        return None
-    return Agent(seccomp.listener_path, seccomp.listener_metadata)
+def asks(seccomp: Seccomp) -> bool:
+    """Whether an agent is to be asked for anything."""
+    return any(rule.action == _NOTIFY for rule in seccomp.syscalls)
+
+
+def agent(seccomp: Seccomp, annotations: dict[str, str]) -> Agent | None:
+    """Who is there to be asked: what linux.seccomp says, else the annotation, else the environment."""
+    path = seccomp.listener_path or annotations.get(RECEIVER, "")
+    if not path:
+        path = posix.environ.get(_RECEIVER_VARIABLE.encode(), b"").decode("utf-8", "surrogateescape")
+        if path and not path.startswith("/"):
+            why = f"{_RECEIVER_VARIABLE}: the seccomp receiver {path} is not an absolute path"
+            raise ConfigError("linux.seccomp.listenerPath", why)
+    return Agent(path, seccomp.listener_metadata) if path else None
 
 
 def without_agent(seccomp: Seccomp) -> Seccomp:
@@ -148,10 +165,10 @@ def check(config: "Config") -> None:
         where = f"linux.seccomp.flags[{index}]"
         if name not in FLAGS:
             raise ConfigError(where, f"seccomp flag {name} is not known to runc")
-        if name == _WAIT_KILLABLE_RECV and all(rule.action != _NOTIFY for rule in seccomp.syscalls):
+        if name == _WAIT_KILLABLE_RECV and not asks(seccomp) and BPF_DATA not in config.annotations:
             why = f"{name} is for filters with SCMP_ACT_NOTIFY, which no linux.seccomp.syscalls[].action is"
             raise ConfigError(where, why)
-    if seccomp.listener_metadata and not seccomp.listener_path:
+    if seccomp.listener_metadata and not agent(seccomp, config.annotations):
         raise ConfigError("linux.seccomp.listenerMetadata", "must not be set without linux.seccomp.listenerPath")
     for index, name in enumerate(seccomp.architectures):
         if name not in ARCHITECTURES:
@@ -161,7 +178,7 @@ def check(config: "Config") -> None:
         where = f"linux.seccomp.syscalls[{index}]"
         _check_action(where, "action", rule.action, rule.errno_ret)
         if rule.action == _NOTIFY:
-            _check_notify(seccomp, rule, where)
+            _check_notify(config, rule, where)
         _check_rule(rule, where)
 
 
@@ -190,9 +207,10 @@ def _check_action(where: str, member: str, action: str, errno_ret: int | None) -
         raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {errno_ret}")
 
 
-def _check_notify(seccomp: Seccomp, rule: Syscall, where: str) -> None:
+def _check_notify(config: "Config", rule: Syscall, where: str) -> None:
     """Somebody must be there to be asked; and by write(2) we are told where the listener is that he needs for it."""
-    if not seccomp.listener_path:
+    seccomp = config.linux.seccomp
+    if seccomp and not agent(seccomp, config.annotations):
         why = f"seccomp listenerPath is not set, which {where}.action SCMP_ACT_NOTIFY needs"
         raise ConfigError("linux.seccomp.listenerPath", why)
     if "write" in rule.names:
