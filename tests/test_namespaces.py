@@ -381,6 +381,21 @@ def test_user_namespace_is_joined_by_path(minirunc: Runtime, bundle: Callable[..
     assert minirunc.ok("exec", first, "cat", "/proc/self/uid_map").split() == ["0", "100000", "65536"]
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_writable_cgroup_is_given_to_root_of_a_joined_user_namespace(
+    minirunc: Runtime, bundle: Callable[..., Bundle], both: bool
+) -> None:
+    """Whose id the host's is, the namespace says; whether the mappings are given with its path or not."""
+    pid = minirunc.pid(minirunc.start(mapped(bundle("exec sleep 1000"))))
+    made = joining(mapped(bundle("mkdir /sys/fs/cgroup/a && rmdir /sys/fs/cgroup/a && echo made")), pid, "user")
+    if not both:
+        del made.linux["uidMappings"], made.linux["gidMappings"]
+    for mount in made.config["mounts"]:
+        if mount["type"] == "cgroup":
+            mount["options"] = ["rw"]
+    assert minirunc.run(made) == (0, "made\n", "")
+
+
 def test_user_namespace_with_its_mappings_may_be_joined(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """containerd and CRI-O send both: a path, and mappings equal to those of the namespace there."""
     pid = minirunc.pid(minirunc.start(mapped(bundle("exec sleep 1000"))))

@@ -8,7 +8,6 @@ from minirunc.base.settings import Settings
 from minirunc.config import load_process
 from minirunc.config import process as process_checks
 from minirunc.config.process import Process
-from minirunc.config.process import user as user_ids
 from minirunc.config.process.capabilities import Capabilities
 from minirunc.container import enter, foreground, handover, launch, life
 from minirunc.container.status import CREATING, PAUSED, STOPPED, status
@@ -74,8 +73,6 @@ def exec_(
             wanted.no_new_privileges = no_new_privs
         _add_capabilities(wanted, cap)
         _check(wanted)
-    if config.annotations:
-        user_ids.keep_groups(config.annotations, wanted.user)
     _check_terminal(wanted, detach, console_socket)
     handover.check_preserved(preserve_fds)
     options = enter.Options(

@@ -207,10 +207,11 @@ def check_mappings(where: str, mappings: list[IDMapping]) -> None:
                 raise ConfigError(f"{where}[{index}]", "overlaps an earlier range")
 
 
-def check_joined(where: str, mappings: list[IDMapping], text: str) -> None:
-    """Refuse mappings that are not those of /proc/PID/uid_map or gid_map; none given is any."""
+def check_joined(where: str, mappings: list[IDMapping], text: str) -> list[IDMapping]:
+    """Those of /proc/PID/uid_map or gid_map; refuses others than these, where any are given."""
     wanted = sorted((mapping.container_id, mapping.host_id, mapping.size) for mapping in mappings)
     found = sorted(tuple(map(int, line.split())) for line in text.splitlines())
     if wanted and wanted != found:
         why = "user namespaces enabled, but both namespace path and non-matching mapping specified"
         raise ConfigError(where, f"{why} -- you may only provide one")
+    return [IDMapping(container_id=inside, host_id=outside, size=size) for inside, outside, size in found]

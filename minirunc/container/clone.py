@@ -49,8 +49,8 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
             user.hide(do)
         from minirunc.config.linux import gid_mappings, uid_mappings  # modules that most containers do not need
 
-        uid_mappings.compare(config.linux.uid_mappings, hand.pid)
-        gid_mappings.compare(config.linux.gid_mappings, hand.pid)
+        config.linux.uid_mappings = uid_mappings.joined(config.linux.uid_mappings, hand.pid)
+        config.linux.gid_mappings = gid_mappings.joined(config.linux.gid_mappings, hand.pid)
     new = namespaces.flags(listed, new=True)
     flags = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP) | CLONE_PARENT
     if cgroup >= 0:

@@ -207,6 +207,7 @@ class Entry:
     def _enter(self, state: State, linux: Linux) -> None:
         hand, process = self.hand, self.process
         log.debug("nsexec container setup: joining the namespaces")
+        user.keep_groups(state.annotations, process.user)
         affinity = process.exec_cpu_affinity
         cgroups = _cgroups(state, self.options.sub_cgroup)
         if cgroups and not self.options.ignore_paused:

@@ -80,7 +80,7 @@ def why_no_namespaces(errno: int, kinds: int) -> str:
         there = posix.listdir("/proc/self/ns")
         asked = [kind for kind, flag in namespaces.FLAGS.items() if flag & kinds]
         lacking = [kind for kind in asked if _FILES.get(kind, kind) not in there]
-        return f": this kernel has no {lacking[0]} namespaces" if lacking else ""
+        return f": {lacking[0]} namespaces aren't enabled in the kernel" if lacking else ""
     if kinds & CLONE_NEWUSER and errno in NO_RIGHTS and posix.geteuid() != 0:
         return (
             ": this host does not let ordinary users make user namespaces: kernel.unprivileged_userns_clone,"

@@ -17,4 +17,4 @@ def test_kind_that_this_kernel_lacks_is_named(minirunc: Runtime, bundle: Callabl
     made.linux["timeOffsets"] = {"monotonic": {"secs": 5}}
     result = minirunc.run(made)
     assert (result.status, result.out) == (1, "")
-    assert "unshare(CLONE_NEWTIME): invalid argument: this kernel has no time namespaces" in result.err
+    assert "unshare(CLONE_NEWTIME): invalid argument: time namespaces aren't enabled in the kernel" in result.err

@@ -21,9 +21,9 @@ def check(config: "Config") -> None:
         check_mapped(f"process.user.additionalGids[{index}]", gid, "gidMappings", mappings)
 
 
-def compare(mappings: list[IDMapping], pid: int) -> None:
-    """With those of the user namespace that `pid` has joined: callers may give both, if they are the same."""
-    check_joined("linux.gidMappings", mappings, procfs.read(f"{pid}/gid_map"))
+def joined(mappings: list[IDMapping], pid: int) -> list[IDMapping]:
+    """Those of the user namespace that `pid` has joined: callers may give them, too, if they are the same."""
+    return check_joined("linux.gidMappings", mappings, procfs.read(f"{pid}/gid_map"))
 
 
 def apply(mappings: list[IDMapping], pid: int) -> None:
