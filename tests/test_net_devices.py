@@ -227,6 +227,19 @@ class TestReturned:
         assert host.device("v0") | {"addresses": _sorted(host)} == before
         assert host.device("lo") == lo
 
+    def test_when_a_name_is_taken_on_the_way(
+        self, minirunc: Runtime, bundle: Callable[..., Bundle], host: Network, before: dict[str, Any]
+    ) -> None:
+        """By v1, which brings it as its alternative name. The kernel says so when v0 is inside, under its old name."""
+        host.veth("v1")
+        host.ip("link", "property", "add", "dev", "v1", "altname", "late")
+        other = host.device("v1")
+        error = failed(minirunc.run(moving(bundle(), v1="ctr0", v0="late")))
+        assert 'unable to move network device: config.json: linux.netDevices["v0"]: RTM_NEWLINK' in error
+        assert "file exists" in error
+        assert host.device("v0") | {"addresses": _sorted(host)} == before
+        assert host.device("v1") == other
+
     def test_when_its_addresses_are_not_taken(
         self, minirunc: Runtime, bundle: Callable[..., Bundle], host: Network, pod: Network, before: dict[str, Any]
     ) -> None:
@@ -392,27 +405,18 @@ class TestRefused:
         assert 'config.json: linux.netDevices["eth9"]: link not found' in error
         assert host.device("v0") == before
 
-    @pytest.mark.parametrize("name", ["taken", ""])
+    @pytest.mark.parametrize("name", ["taken", "alternative", ""])
     def test_a_name_that_is_taken_inside(
         self, minirunc: Runtime, bundle: Callable[..., Bundle], host: Network, pod: Network, name: str
     ) -> None:
         """If the name exists in the container's namespace, the runtime MUST generate an error."""
-        pod.veth(name or "v0")
+        pod.veth("other" if name == "alternative" else name or "v0")
+        if name == "alternative":
+            pod.ip("link", "property", "add", "dev", "other", "altname", name)
         before = host.device("v0")
         error = failed(minirunc.run(joining(moving(bundle(), v0=name), pod)))
         assert f'linux.netDevices["v0"]{".name" if name else ""}: "{name or "v0"}": file exists' in error
         assert host.device("v0") == before
-
-    def test_an_alternative_name_that_is_taken_inside(
-        self, minirunc: Runtime, bundle: Callable[..., Bundle], host: Network, pod: Network
-    ) -> None:
-        """Some kernels say so only after the device has been moved: it comes back."""
-        pod.veth("other")
-        pod.ip("link", "property", "add", "dev", "other", "altname", "ctr0")
-        before = host.device("v0")
-        assert "file exists" in failed(minirunc.run(joining(moving(bundle(), v0="ctr0"), pod)))
-        assert host.device("v0") == before
-        assert pod.names() == {"other", "otherp"}
 
     def test_the_namespace_they_are_in(self, minirunc: Runtime, bundle: Callable[..., Bundle], host: Network) -> None:
         """A path that leads to the runtime's own: the device would be renamed on the host."""

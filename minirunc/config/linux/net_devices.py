@@ -23,6 +23,8 @@ from minirunc.kernel import procfs, rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from minirunc.config import Config
 
 EBUSY = 16
@@ -158,19 +160,11 @@ class Moved:
 
     def _move_in(self, device: _Device) -> None:
         """Under an index of our choice, its own if that is free: all that follows names the device by it."""
-        index = device.link.index
-        for device.index in range(index, index + _INDEXES):
-            if self._inside.has(index=device.index):
-                continue
-            device.removals = self._watch.removals(device.index)
-            try:
-                self._here.move(index, device.name, self._there, device.index)
+        for index in _free(self._inside, device.link.index):
+            device.index = index
+            device.removals = self._watch.removals(index)
+            if _moved(self._here, device.link.index, device.name, self._there, index):
                 return
-            except SyscallError as error:
-                # With a name that somebody took meanwhile the kernel has moved it all the same, under its old one.
-                if error.errno != EBUSY or not self._here.has(index=index):
-                    raise
-        raise Error(f"{device.where}: the container's network namespace has no index for it")
 
     def undo(self) -> None:
         """Back to where they were, what can be; a warning for what cannot."""
@@ -187,29 +181,46 @@ class Moved:
         if there and there.name == link.name:
             return  # it never left
         self._check_same(device, 0)
-        try:
-            self._inside.move(device.index, link.name, self._home, link.index)
-        except SyscallError as error:
-            if error.errno != EBUSY:
+        for index in _free(self._here, link.index):
+            try:
+                if _moved(self._inside, device.index, link.name, self._home, index):
+                    self._check_same(device, 1)  # now nobody inside can do anything more
+                    break
+            except Error:
+                if self._here.has(index=index):  # not the one that was moved, or under another name
+                    self._here.move(index, "dev%d", self._there, 0)
                 raise
-            self._inside.move(device.index, link.name, self._home, 0)  # somebody else has the index
-        back = self._here.link(link.name)
-        if back is None:
-            raise Error("it is gone again")
-        try:
-            self._check_same(device, 1)  # now nobody inside can do anything more
-        except SecurityError:
-            self._here.move(back.index, link.name, self._there, 0)
-            raise
         for address in device.addresses:
-            self._here.add_address(back.index, address)
+            self._here.add_address(index, address)
         if link.up:
-            self._here.set_up(back.index)
+            self._here.set_up(index)
 
     def _check_same(self, device: _Device, more: int) -> None:
         """Refuse what others in the container's namespace put in its place: the host would take it for its own."""
         if self._watch.removals(device.index) != device.removals + more:
             raise SecurityError("it was removed in the container's network namespace; what is in its place stays there")
+
+
+def _free(namespace: rtnetlink.Socket, index: int) -> "Iterator[int]":
+    """Indexes that no device there has, the one that is wanted first; raises Error when it has looked long enough."""
+    for number in range(index, index + _INDEXES):
+        if not namespace.has(index=number):
+            yield number
+    raise Error(f"of {_INDEXES} indexes of network devices from {index} on all are in use")
+
+
+def _moved(source: rtnetlink.Socket, index: int, name: str, namespace: int, new_index: int) -> bool:
+    """Move it; False if the new index is in use by now.
+
+    With a name that somebody took meanwhile the kernel refuses, and has moved the device all the same.
+    """
+    try:
+        source.move(index, name, namespace, new_index)
+    except SyscallError as error:
+        if error.errno == EBUSY and source.has(index=index):
+            return False
+        raise
+    return True
 
 
 def lost(config: "Config") -> list[str]:
