@@ -83,12 +83,16 @@ def lacking() -> dict[str, str]:
 
 
 def make(directory: Path, busybox: Path, name: str, network: str) -> Bundle:
-    """A copy of the bundle that runs on this ground: its cgroup has the name, its network namespace is that path."""
+    """A copy of the bundle that runs on this ground: its cgroup has the name, its network namespace is that path.
+
+    The device of linux.netDevices must be there, and an agent at linux.seccomp.listenerPath, which is in the directory.
+    """
     directory.mkdir()
     shutil.copytree(BUNDLE / "program", directory / "program")
     shutil.copytree(busybox, directory / "rootfs", symlinks=True)
     bundle = Bundle(directory, directory / "rootfs", without(config(), lacking()))
     bundle.linux["cgroupsPath"] = f"/{name}"
+    bundle.linux["seccomp"]["listenerPath"] = str(directory / "agent.sock")
     bundle.namespace("network", path=network)
     if "blockIO" in bundle.linux["resources"]:
         for devices in bundle.linux["resources"]["blockIO"].values():
