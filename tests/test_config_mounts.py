@@ -1,5 +1,7 @@
 """config/mounts: option words to flags, attributes and data, and what is refused before anything is mounted."""
 
+from pathlib import Path
+
 import pytest
 
 from minirunc.config.mounts.options import (
@@ -159,6 +161,13 @@ REFUSED = [
 @pytest.mark.parametrize(("mounts", "message"), REFUSED)
 def test_what_is_wrong_is_named(mounts: list[object], message: str) -> None:
     assert refusal({"mounts": mounts}) == f"config.json: {message}"
+
+
+def test_more_than_the_kernel_has_room_for_are_refused() -> None:
+    """sysctl fs.mount-max, before the first is made."""
+    most = int(Path("/proc/sys/fs/mount-max").read_text())
+    message = f"has {most} mounts, in a mount namespace may be {most} (sysctl fs.mount-max)"
+    assert refusal({"mounts": [{"destination": "/a"}] * most}) == f"config.json: mounts: {message}"
 
 
 def test_mounts_keep_their_order_and_words() -> None:

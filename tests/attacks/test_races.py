@@ -135,6 +135,21 @@ def test_bind_onto_a_directory_that_becomes_a_link(
     ground.raced()
 
 
+@attack("CVE-2021-30465, one of many", "races for a path", "the same where mounts are sent by the dozen")
+def test_one_of_many_onto_a_directory_that_becomes_a_link(
+    minirunc: Runtime, tmp_path: Path, bundle: Callable[..., Bundle]
+) -> None:
+    """As above, among so many mounts that they go in one message, a bind and a tmpfs in it onto the raced name."""
+    ground = Ground(tmp_path, bundle)
+    for index in range(40):
+        ground.bundle.mount(f"/fill/{index}", "tmpfs", "tmpfs")
+    ground.bundle.mount("/vol/d", "bind", str(ground.payload), "bind")
+    ground.bundle.mount("/vol/d/N", "tmpfs", "raced")
+    with ground.race():
+        ground.starts(minirunc, SOME, at(ground, "N"))
+    ground.raced()
+
+
 @attack("CVE-2018-15664", "races for a path", "target opened in the root, mounted on by fd, looked at again")
 def test_tmpfs_onto_a_directory_that_becomes_a_link(
     minirunc: Runtime, tmp_path: Path, bundle: Callable[..., Bundle]

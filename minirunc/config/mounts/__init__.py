@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from minirunc.config import Config
 
 
+_MANY = 1000  # so many that the kernel's limit is worth a look
+
+
 class Mount(Record):
     destination: str
     type: str = ""  # without meaning for a bind mount
@@ -24,6 +27,8 @@ def check(config: "Config") -> None:
     if config.linux.namespace("mount") is None and config.linux.namespace("user"):
         why = "unable to mount in the host's mount namespace from a user namespace: list a mount namespace, too"
         raise ConfigError("mounts", why)
+    if len(config.mounts) > _MANY:
+        _check_number(len(config.mounts))
     for index, mount in enumerate(config.mounts):
         where = f"mounts[{index}]"
         if not mount.destination:
@@ -41,6 +46,15 @@ def check(config: "Config") -> None:
             from minirunc.config.mounts import idmap
 
             idmap.check(config, mount, options, where)
+
+
+def _check_number(count: int) -> None:
+    """Before the kernel says so, after as many were made."""
+    from minirunc.kernel import procfs
+
+    most = int(procfs.read("sys/fs/mount-max"))
+    if count >= most:
+        raise ConfigError("mounts", f"has {count} mounts, in a mount namespace may be {most} (sysctl fs.mount-max)")
 
 
 def _check_links(options: Options, where: str) -> None:

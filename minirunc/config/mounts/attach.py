@@ -8,9 +8,9 @@ from posix import close
 
 from minirunc.base.errors import Error, SyscallError
 from minirunc.config.mounts import Mount, target
-from minirunc.config.mounts.options import Options, parse_options
+from minirunc.config.mounts.options import CLEARABLE, Options, attributes, chosen_flags, parse_options
 from minirunc.config.mounts.target import Job, Place
-from minirunc.kernel import procfs
+from minirunc.kernel import procfs, trace
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -21,32 +21,17 @@ from minirunc.kernel.constants import (
     FSCONFIG_SET_STRING,
     FSMOUNT_CLOEXEC,
     FSOPEN_CLOEXEC,
-    MOUNT_ATTR__ATIME,
-    MOUNT_ATTR_NOATIME,
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NODIRATIME,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_NOSYMFOLLOW,
     MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_STRICTATIME,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
     MS_BIND,
     MS_DIRSYNC,
     MS_LAZYTIME,
     MS_MANDLOCK,
-    MS_NOATIME,
-    MS_NODEV,
-    MS_NODIRATIME,
-    MS_NOEXEC,
-    MS_NOSUID,
-    MS_NOSYMFOLLOW,
     MS_RDONLY,
     MS_REC,
-    MS_RELATIME,
     MS_SLAVE,
-    MS_STRICTATIME,
     MS_SYNCHRONOUS,
     O_NOFOLLOW,
     OPEN_TREE_CLOEXEC,
@@ -59,26 +44,16 @@ from minirunc.kernel.syscalls import Fd, Out, Words
 
 EPERM, ENOENT, EACCES, EBUSY = 1, 2, 13, 16
 
-_ATTRIBUTES = (
-    (MS_RDONLY, MOUNT_ATTR_RDONLY),
-    (MS_NOSUID, MOUNT_ATTR_NOSUID),
-    (MS_NODEV, MOUNT_ATTR_NODEV),
-    (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
-    (MS_NODIRATIME, MOUNT_ATTR_NODIRATIME),
-    (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
-    (MS_NOATIME, MOUNT_ATTR_NOATIME),
-    (MS_STRICTATIME, MOUNT_ATTR_STRICTATIME),
-)
-_CLEARABLE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW
 # Of the superblock, so a file system shared with others (kernfs) must not get them.
 _SUPERBLOCK = ((MS_RDONLY, "ro"), (MS_SYNCHRONOUS, "sync"), (MS_DIRSYNC, "dirsync"), (MS_LAZYTIME, "lazytime"),
                (MS_MANDLOCK, "mand"))  # fmt: skip
 _SHARED_SUPERBLOCK = ("proc", "sysfs", "cgroup2", "mqueue")
-_KEPT = ("/proc", "/dev", "/dev/pts", "/sys")  # something of ours is found below these later
+KEPT = ("/proc", "/dev", "/dev/pts", "/sys")  # something of ours is found below these later
 _OWN = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2")  # empty or the kernel's: nothing of an image's
 # The kernel labels what is in them itself; a queue is labelled by its directory, which takes a label as files do.
 _UNLABELLED = ("proc", "sysfs", "cgroup2", "mqueue")
-_LONGEST = 255  # bytes fsconfig(2) takes as a value
+LONGEST = 255  # bytes fsconfig(2) takes as a value
+MANY = 32  # from here on they are sent by the dozen, which costs two modules
 
 
 def apply(mounts: list[Mount], place: Place) -> None:
@@ -91,14 +66,29 @@ def apply(mounts: list[Mount], place: Place) -> None:
 
 
 def _apply(mounts: list[Mount], place: Place) -> None:
-    for index, mount in enumerate(mounts):
+    for mount in mounts:
         if mount.destination.startswith(place.rootfs + "/"):  # some name it as the host sees it, and runc knows
             mount.destination = mount.destination.removeprefix(place.rootfs)
-        try:
-            _one(mount, place)
-        except Error as error:
-            error.add_note(f'error mounting "{mount.source}" to rootfs at "{mount.destination}" (mounts[{index}])')
-            raise
+    if len(mounts) > MANY and not trace.sink:
+        from minirunc.config.mounts import many
+
+        many.apply(mounts, place)
+        return
+    for index, mount in enumerate(mounts):
+        one(index, mount, place)
+
+
+def one(index: int, mount: Mount, place: Place) -> None:
+    """Mount it; an error names it."""
+    try:
+        _one(mount, place)
+    except Error as error:
+        note(error, index, mount)
+        raise
+
+
+def note(error: Error, index: int, mount: Mount) -> None:
+    error.add_note(f'error mounting "{mount.source}" to rootfs at "{mount.destination}" (mounts[{index}])')
 
 
 def _one(mount: Mount, place: Place) -> None:
@@ -126,7 +116,7 @@ def finish(place: Place, do: Batch) -> None:
         do.close(tree)
 
 
-def _move(tree: Fd, target: Fd, do: Batch) -> Fd:
+def move(tree: Fd, target: Fd, do: Batch) -> Fd:
     return do.move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 
 
@@ -134,23 +124,23 @@ def _attach(tree: Fd, onto: target.Target | None, job: Job, place: Place) -> Non
     """Attach, if it is not yet, then what can only be said of an attached mount."""
     landing: target.Landing | None = None
     with place.hand.batch() as do:
-        _close_used(place, do)
+        close_used(place, do)
         if onto:
-            _move(tree, onto.fd, do)
+            move(tree, onto.fd, do)
             landing = target.Landing(tree, job, place, do)
             do.close(onto.fd)
-        _settle(tree, job.options, do)
+        settle(tree, job.options, do)
     if landing:
         landing.verify(place)
 
 
-def _close_used(place: Place, do: Batch) -> None:
+def close_used(place: Place, do: Batch) -> None:
     for fd in place.used:
         do.close(fd)
     place.used.clear()
 
 
-def _settle(tree: Fd, options: Options, do: Batch) -> None:
+def settle(tree: Fd, options: Options, do: Batch) -> None:
     """Recursive attributes, propagation."""
     if options.rec_set or options.rec_clear:
         words = Words(options.rec_set, options.rec_clear, 0, 0)
@@ -158,17 +148,6 @@ def _settle(tree: Fd, options: Options, do: Batch) -> None:
     for propagation in options.propagation:
         recursive = AT_RECURSIVE if propagation & MS_REC else 0
         do.mount_setattr(tree, "", AT_EMPTY_PATH | recursive, Words(0, 0, propagation & ~MS_REC, 0))
-
-
-def attributes(flags: int) -> int:
-    """MOUNT_ATTR_* of MS_*."""
-    bits = 0
-    for flag, attribute in _ATTRIBUTES:
-        if flags & flag:
-            bits |= attribute
-    if bits & MOUNT_ATTR_STRICTATIME:  # one of three for mount_setattr(2); for mount(2) it wins
-        bits &= ~MOUNT_ATTR_NOATIME
-    return bits
 
 
 def _bind(job: Job, place: Place) -> None:
@@ -210,18 +189,15 @@ def _set_flags(tree: int, options: Options, place: Place) -> None:
 
     In a user namespace those of the source that are locked stay, unless a word clears them (mount_setattr(2) EPERM).
     """
-    chosen = attributes(options.flags)
-    atime = 0
-    if options.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME):
-        atime = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME
+    chosen, all_of_them = chosen_flags(options)
     with place.hand.batch() as do:
-        done = do.tolerate(do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, _CLEARABLE | atime, 0, 0)))
+        done = do.tolerate(do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, all_of_them, 0, 0)))
     if int(done) == -EPERM:
-        named = attributes(options.cleared) & _CLEARABLE | MOUNT_ATTR_NOSYMFOLLOW | atime
+        named = attributes(options.cleared) & CLEARABLE | MOUNT_ATTR_NOSYMFOLLOW | all_of_them & ~CLEARABLE
         with place.hand.batch() as do:
             do.mount_setattr(tree, "", AT_EMPTY_PATH, Words(chosen, named, 0, 0))
     elif int(done) < 0:
-        raise SyscallError("mount_setattr", f"{chosen:#x}, {_CLEARABLE | atime:#x}", -int(done))
+        raise SyscallError("mount_setattr", f"{chosen:#x}, {all_of_them:#x}", -int(done))
 
 
 def _source_tree(source: str, options: Options, place: Place) -> tuple[int, int]:
@@ -258,7 +234,7 @@ def _new(job: Job, place: Place) -> None:
     """A new file system, its target looked at before where it depends on that."""
     options = job.options
     target.check(job)
-    long = any(len(word) > _LONGEST for word in options.data)
+    long = any(len(word) > LONGEST for word in options.data)
     as_it_was = job.fs_type == "tmpfs" and not any(word.startswith("mode=") for word in options.data)
     onto: target.Target | None = None
     if long or as_it_was or options.tmpcopyup or options.idmap or options.dest_nofollow:
@@ -298,7 +274,7 @@ def _by_path(job: Job, onto: target.Target, place: Place) -> None:
 
 def _note(tree: int, job: Job, place: Place) -> None:
     """Keep the fd of a mount that only we can have filled, to find what is below it by."""
-    own = job.in_root in _KEPT and job.fs_type in _OWN and not job.options.tmpcopyup
+    own = job.in_root in KEPT and job.fs_type in _OWN and not job.options.tmpcopyup
     place.mounted(job.in_root, tree if own else -1)
     if job.late:
         place.late.append(tree)
@@ -317,15 +293,15 @@ def _make_and_attach(job: Job, place: Place, onto: target.Target | None) -> tupl
     moved: Fd = -1
     try:
         with place.hand.batch() as do:
-            _close_used(place, do)
+            close_used(place, do)
             fs = do.fsopen(job.fs_type, FSOPEN_CLOEXEC)
-            _configure(fs, job, place, do)
+            configure(fs, job, place, do)
             tree = do.fsmount(fs, FSMOUNT_CLOEXEC, attributes(job.options.flags))
             do.close(fs)
             if onto is None:
                 found = target.usual(job, place, do)
                 look = target.Look(found, place, do)
-                moved = do.tolerate(_move(tree, found, do))
+                moved = do.tolerate(move(tree, found, do))
                 landing = target.Landing(tree, job, place, do)
                 do.tolerate(do.close(found))
     except SyscallError as error:
@@ -340,7 +316,7 @@ def _make_and_attach(job: Job, place: Place, onto: target.Target | None) -> tupl
     return int(tree), int(moved) >= 0
 
 
-def _configure(fs: Fd, job: Job, place: Place, do: Batch) -> None:
+def configure(fs: Fd, job: Job, place: Place, do: Batch) -> None:
     if place.label and job.fs_type not in _UNLABELLED:
         do.fsconfig(fs, FSCONFIG_SET_STRING, place.context, place.label)
     if job.mount.source:

@@ -193,3 +193,35 @@ def _recursive(options: Options, word: str) -> None:
     else:
         options.rec_clear |= attribute
         options.rec_set &= ~attribute
+
+
+_ATTRIBUTES = (
+    (MS_RDONLY, MOUNT_ATTR_RDONLY),
+    (MS_NOSUID, MOUNT_ATTR_NOSUID),
+    (MS_NODEV, MOUNT_ATTR_NODEV),
+    (MS_NOEXEC, MOUNT_ATTR_NOEXEC),
+    (MS_NODIRATIME, MOUNT_ATTR_NODIRATIME),
+    (MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW),
+    (MS_NOATIME, MOUNT_ATTR_NOATIME),
+    (MS_STRICTATIME, MOUNT_ATTR_STRICTATIME),
+)
+CLEARABLE = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW
+
+
+def attributes(flags: int) -> int:
+    """MOUNT_ATTR_* of MS_*."""
+    bits = 0
+    for flag, attribute in _ATTRIBUTES:
+        if flags & flag:
+            bits |= attribute
+    if bits & MOUNT_ATTR_STRICTATIME:  # one of three for mount_setattr(2); for mount(2) it wins
+        bits &= ~MOUNT_ATTR_NOATIME
+    return bits
+
+
+def chosen_flags(options: Options) -> tuple[int, int]:
+    """MOUNT_ATTR_* that a bind mount is to have, and those that it has or has not by that."""
+    atime = 0
+    if options.flags & (MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME):
+        atime = MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME
+    return attributes(options.flags), CLEARABLE | atime

@@ -112,12 +112,20 @@ class Look:
 
         `procfs`: what is mounted is one itself, so that it may cover one.
         """
-        if _identity(self.stat) == _identity(self.root):
+        if identity(self.stat.data) == identity(self.root.data):
             raise _on_top(job.mount.destination)
         if int.from_bytes(self.fs.data[:8], "little") != PROC_SUPER_MAGIC:
             return
         if job.in_root not in _IN_PROC and (not procfs or job.in_root.startswith("/proc/")):
-            raise Error(f'"{job.mount.destination}" cannot be mounted because it is inside /proc')
+            raise _inside_proc(job.mount.destination)
+
+
+def refuse(destination: str, stat: bytes, root: bytes, fs: bytes) -> None:
+    """The same for what may not stand in a procfs at all; `root` is an identity."""
+    if identity(stat) == root:
+        raise _on_top(destination)
+    if int.from_bytes(fs[:8], "little") == PROC_SUPER_MAGIC:
+        raise _inside_proc(destination)
 
 
 class Landing:
@@ -155,13 +163,17 @@ class Landing:
             raise SecurityError(f"{self.in_root} was replaced while it was mounted")
 
 
-def _identity(stat: Out) -> tuple[int, ...]:
-    """Inode, device and mount."""
-    return unpack_from("<Q", stat.data, 32) + unpack_from("<2IQ", stat.data, 136)
+def identity(stat: bytes) -> bytes:
+    """Inode, device and mount of a struct statx."""
+    return stat[32:40] + stat[136:152]
 
 
 def _on_top(destination: str) -> Error:
     return Error(f'mountpoint "{destination}" is on the top of rootfs')
+
+
+def _inside_proc(destination: str) -> Error:
+    return Error(f'"{destination}" cannot be mounted because it is inside /proc')
 
 
 def clean(destination: str) -> str:
