@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from minirunc.cli.table import COMMANDS, FLAG
-from minirunc.config import UNSUPPORTED
 from minirunc.kernel import lsm
 from tests.ground import leftovers
 from tests.ground.bundle import Bundle
@@ -216,23 +215,6 @@ def test_wrong_value_is_told_with_its_json_path(minirunc: Runtime, bundle: Calla
     path, value, why = WRONG[case]
     put(made, path, value)
     assert born(minirunc, made) == f"config.json: {why}"
-
-
-# as in UNSUPPORTED: the JSON path, where it is put, a value that asks for it, where that is told
-REFUSED: dict[str, tuple[str, Any, str]] = {
-    "linux.intelRdt": ("linux.intelRdt", {"closID": "x"}, "linux.intelRdt"),
-}
-
-
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_field_that_is_not_supported_yet_is_refused_by_name(
-    minirunc: Runtime, bundle: Callable[..., Bundle], name: str
-) -> None:
-    """Never silently ignored: the container would be less safe than its config says."""
-    made = bundle()
-    path, value, where = REFUSED[name]
-    put(made, path, value)
-    assert born(minirunc, made) == f"config.json: {where}: not supported yet: {UNSUPPORTED[name]}"
 
 
 NO_SELINUX = "selinux label is specified in config, but selinux is disabled or not supported"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minirunc.base.errors import ConfigError, Error
-from minirunc.config import IGNORED, UNSUPPORTED, load, load_process, read, warnings
+from minirunc.config import IGNORED, load, load_process, read, warnings
 from tests.config_json import ABSENT, GOOD, loaded, namespaces, refusal
 
 REFUSED = [
@@ -50,17 +50,6 @@ REFUSED = [
 @pytest.mark.parametrize(("changes", "message"), REFUSED)
 def test_what_is_wrong_is_named(changes: dict[str, object], message: str) -> None:
     assert refusal(changes) == message
-
-
-NOT_YET = {
-    "linux.intelRdt": ({"linux.intelRdt": {}}, "linux.intelRdt"),
-}
-
-
-@pytest.mark.parametrize("line", UNSUPPORTED)
-def test_what_is_not_supported_is_refused_by_name_with_its_reason(line: str) -> None:
-    changes, where = NOT_YET[line]
-    assert refusal(changes) == f"config.json: {where}: not supported yet: {UNSUPPORTED[line]}"
 
 
 def test_what_asks_for_nothing_is_no_reason_to_refuse() -> None:

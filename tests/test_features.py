@@ -87,6 +87,11 @@ def test_what_is_refused_is_not_claimed(features, where, members):
     assert found["enabled"] is (where not in UNSUPPORTED)
 
 
+def test_parts_of_intel_rdt_are_told(features):
+    """features-linux.md "Intel RDT": what the runtime supports, whatever the machine has."""
+    assert features["linux"]["intelRdt"] == {"enabled": True, "schemata": True, "monitoring": True}
+
+
 def test_memory_policies_are_told(features):
     """linux.memoryPolicy: modes and flags, also those that this kernel has not."""
     found = features["linux"]["memoryPolicy"]

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from minirunc.config.root import Root
 
 # What is refused by name: a container without what its config asks for would be less safe than it says.
-UNSUPPORTED = {
-    "linux.intelRdt": "no resctrl group is made",
-}
+UNSUPPORTED: dict[str, str] = {}
 
 # What is accepted and has no effect, as in runc, by JSON path, and why.
 IGNORED = {
@@ -163,11 +161,6 @@ def check_present(record: Record, package: str, names: tuple[str, ...], subject:
             module = f"{package}.{name}"
             __import__(module)
             sys.modules[module].check(subject)
-
-
-def unsupported(where: str, path: str = "") -> ConfigError:
-    """The refusal of what UNSUPPORTED lists under `where`; `path` is the exact JSON path, with an index."""
-    return ConfigError(path or where, f"not supported yet: {UNSUPPORTED[where]}")
 
 
 def none_of(choices: "Iterable[str]", where: str, why: str) -> ConfigError:

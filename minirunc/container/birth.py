@@ -79,7 +79,7 @@ class Birth:
         self.config: Config = load(text)
         for line in warnings(self.config):
             log.warning(line)
-        _check_terminal(self.config, options)
+        handover.check_terminal(self.config.process, options)
         if options.no_pivot:
             rootfs_propagation.check_no_pivot(self.config.linux.rootfs_propagation)
         if options.listen_fds:
@@ -127,6 +127,11 @@ class Birth:
             state.cgroup_made = fs.missing_levels(state.cgroup)
         except (cgroupfs.NotMounted, OSError) as error:
             self._go_without(state, error)
+        state.rdt_made = []
+        if self.config.linux.intel_rdt:
+            from minirunc.config.linux import intel_rdt  # a module that few containers need
+
+            state.rdt_made = intel_rdt.intent(self.config.linux.intel_rdt, state.id)
         state.annotations = self.config.annotations
         state.namespaces = [namespace.type for namespace in self.config.linux.namespaces]
         state.hooks = hooks.kinds(self.config.hooks)
@@ -175,6 +180,10 @@ class Birth:
             log.debug("nsexec container setup: joining and making the namespaces")  # runc's words: tools look for them
             fifo = self.store.path(FIFO) if self.options.waits else ""
             self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo)
+            if config.linux.intel_rdt:
+                from minirunc.config.linux import intel_rdt
+
+                intel_rdt.apply(config.linux.intel_rdt, self.state.id, hand.pid, self.state.rdt_made)
             log.debug("child process in init(): the hand is inside")
             if config.linux.net_devices:
                 from minirunc.config.linux import net_devices
@@ -343,7 +352,7 @@ class Birth:
         """Nothing is left of a birth that failed."""
         if self.master is not None:
             posix.close(self.master)
-        oom = self._oom_killed()
+        oom = self.cgroup >= 0 and cgroupfs.oom_killed(self.cgroup)
         if self.moved:
             self.moved.undo()
         self.hand.kill()
@@ -352,14 +361,6 @@ class Birth:
             error.add_note("container init was OOM-killed (memory limit too low?)")
         if self.config.hooks:
             hooks.run_poststop(self.config.hooks.poststop, hooks.Told(self.state, STOPPED, 0))
-
-    def _oom_killed(self) -> bool:
-        if self.cgroup < 0:
-            return False
-        try:
-            return cgroupfs.flag(self.cgroup, "memory.events", "oom_kill") > 0
-        except OSError:
-            return False
 
     def _undo_outside(self) -> None:
         if self.cgroup >= 0:
@@ -373,6 +374,10 @@ class Birth:
                 fs.destroy(self.state.cgroup, self.state.cgroup_made)
             else:
                 fs.remove_levels(self.state.cgroup_made)
+            if self.state.rdt_made:
+                from minirunc.config.linux import intel_rdt
+
+                intel_rdt.undo(self.state.rdt_made, "")
             self.store.remove()
         self.store.release()
 
@@ -382,12 +387,3 @@ def _read_config(bundle: str) -> bytes:
         return files.read_plain(f"{bundle}/config.json")
     except FileNotFoundError:
         raise Error(f"JSON specification file config.json not found in {bundle}") from None
-
-
-def _check_terminal(config: Config, options: Options) -> None:
-    if config.process.terminal and not options.takes_terminal:
-        raise ConfigError(
-            "process.terminal", "cannot allocate tty if minirunc will detach without setting console socket"
-        )
-    if options.console_socket and not config.process.terminal:
-        raise Error("cannot use console socket if minirunc will not detach or allocate tty")

@@ -97,6 +97,13 @@ def _join(hand: Hand, state: State, listed: list[Namespace], cgroups: list[str] 
     check_joined(state)
 
 
+def _join_rdt(hand: Hand, state: State, linux: Linux) -> None:
+    if linux.intel_rdt:
+        from minirunc.config.linux import intel_rdt  # a module that few containers need
+
+        intel_rdt.join(linux.intel_rdt, state.id, hand.pid)
+
+
 def check_joined(state: State) -> None:
     """Raise StateError if the container's process ended before it was joined, and another one may have its pid."""
     found = procfs.stat(state.pid)
@@ -220,6 +227,7 @@ class Entry:
             exec_cpu_affinity.apply(affinity.final, hand.pid)
         else:
             _join(hand, state, linux.namespaces, cgroups)
+        _join_rdt(hand, state, linux)
         log.debug("child process in init(): the hand is inside")
         launch.inherit(linux, hand)
         with hand.batch() as do:
@@ -289,6 +297,7 @@ def run_start_container_hooks(state: State, config: Config, pid_inside: int, sec
     def go(hand: Hand, hook: Hook) -> None:
         process = _as_process(hook, config.process)
         _join(hand, state, config.linux.namespaces, _cgroups(state, ""))
+        _join_rdt(hand, state, config.linux)
         launch.inherit(config.linux, hand)
         umask = process.user.umask
         with hand.batch() as do:

@@ -3,12 +3,15 @@
 import posix
 from struct import pack
 
-from minirunc.base.errors import Error
+from minirunc.base.errors import ConfigError, Error
 from minirunc.kernel import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+
+    from minirunc.config.process import Process
+    from minirunc.container.birth import Options
 
 EBADF = 9
 _SUN_PATH = 107  # bytes a socket's path may have
@@ -46,6 +49,15 @@ def send_fd(path: str, payload: bytes, fd: int) -> None:
             connection.close()
     except OSError as error:
         raise Error(f"socket {path}: {posix.strerror(error.errno or 0).lower()}") from None
+
+
+def check_terminal(process: "Process", options: "Options") -> None:
+    """Whether a terminal that is wanted will be taken, and one that is waited for will come."""
+    if process.terminal and not options.takes_terminal:
+        why = "cannot allocate tty if minirunc will detach without setting console socket"
+        raise ConfigError("process.terminal", why)
+    if options.console_socket and not process.terminal:
+        raise Error("cannot use console socket if minirunc will not detach or allocate tty")
 
 
 def give_terminal(master: int, console_socket: str) -> int | None:

@@ -260,14 +260,20 @@ def _forced_lock(store: Store) -> int:
 
 
 def _salvaged(store: Store) -> State:
-    """What there is to undo where state.json does not tell: the cgroup that config.json names.
+    """What there is to undo where state.json does not tell: the cgroup and the resctrl groups that config.json names.
 
     The copy of config.json is older than the cgroup: without the one the other was never made.
     """
     cgroup = ""
+    rdt: list[str] = []
     if store.exists("config.json"):
         try:
-            cgroup = fs.path_for(config_of(store).linux.cgroups_path, store.id)
+            linux = config_of(store).linux
+            if linux.intel_rdt:
+                from minirunc.config.linux import intel_rdt
+
+                rdt = intel_rdt.own(linux.intel_rdt, store.id)
+            cgroup = fs.path_for(linux.cgroups_path, store.id)
         except cgroupfs.NotMounted:
             cgroup = ""
         except (Error, OSError):
@@ -277,7 +283,7 @@ def _salvaged(store: Store) -> State:
     state.pid = state.pid_start = state.creator = 0
     state.boot_id = state.bundle = state.rootfs = state.created = ""
     state.cgroup = cgroup
-    state.cgroup_made, state.annotations, state.namespaces, state.hooks = [], {}, [], []
+    state.cgroup_made, state.rdt_made, state.annotations, state.namespaces, state.hooks = [], rdt, {}, [], []
     return state
 
 
@@ -295,6 +301,10 @@ def _remove(store: Store, state: State) -> None:
         from minirunc.container import host_mounts
 
         host_mounts.undo(store, failed=state.pid == 0)
+    if state.rdt_made:
+        from minirunc.config.linux import intel_rdt  # a module that few containers need
+
+        intel_rdt.undo(state.rdt_made, state.id if state.pid else "")
     store.remove()
     if poststop:
         from minirunc.container import hooks

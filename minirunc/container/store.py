@@ -29,6 +29,7 @@ _MEMBERS: dict[str, tuple[str, type]] = {
     "created": ("created", str),
     "cgroup": ("cgroup", str),
     "cgroup_made": ("cgroupMade", list),
+    "rdt_made": ("rdtMade", list),
     "annotations": ("annotations", dict),
     "namespaces": ("namespaces", list),
     "hooks": ("hooks", list),
@@ -50,6 +51,7 @@ class State:
     created: str  # RFC 3339 with nanoseconds, UTC
     cgroup: str  # path below the hierarchy's root; "" where it has none
     cgroup_made: list[str]  # levels of `cgroup` that the birth had to make
+    rdt_made: list[str]  # groups below the root of resctrl that it made
     annotations: dict[str, str]
     namespaces: list[str]  # types of those that are not the runtime's
     hooks: list[str]  # kinds there are any of, as attributes of config.hooks.Hooks
@@ -63,7 +65,7 @@ class State:
             if type(member) is not kind or (kind in (list, dict) and not _all_text(member)):
                 raise Error(f"{where}: {key} is not what minirunc writes{_REMOVE}")
             setattr(self, name, member)
-        for path in (self.bundle, self.rootfs, self.cgroup, *self.cgroup_made):
+        for path in (self.bundle, self.rootfs, self.cgroup, *self.cgroup_made, *self.rdt_made):
             if path and not _is_path(path):
                 raise Error(f"{where}: {path!r} is not a path that minirunc writes{_REMOVE}")
         return self

@@ -106,6 +106,14 @@ def flag(cgroup: int, file: str, key: str) -> int:
     return 0
 
 
+def oom_killed(cgroup: int) -> bool:
+    """Whether a process in it was killed for want of memory, as far as that can be told."""
+    try:
+        return flag(cgroup, "memory.events", "oom_kill") > 0
+    except OSError:
+        return False
+
+
 def children(cgroup: int) -> list[str]:
     """The names of the cgroups right below."""
     with posix.scandir(cgroup) as entries:

@@ -163,7 +163,9 @@ def test_paths_of_the_state_are_checked(tmp_path: Path, minirunc: Runtime, bundl
             file = minirunc.root / stopped / "state.json"
             before = file.read_text()
             for members in [
-                {key: value} for path in paths for key, value in (("cgroup", path), ("cgroupMade", [path]))
+                {key: value}
+                for path in paths
+                for key, value in (("cgroup", path), ("cgroupMade", [path]), ("rdtMade", [path]))
             ]:
                 forge(minirunc, stopped, **members)
                 result = minirunc("delete", stopped)

@@ -18,6 +18,7 @@ BUNDLE = CHECKOUT / "bundles/every_field"
 
 # JSON path: why no kernel here can show it. [type] is the namespace of that type, [1] the second item.
 NOT_SHOWN = {
+    "linux.intelRdt": "no resctrl; on an emulated one: tests/test_intel_rdt.py",
     "linux.resources.rdma": "no RDMA controller and no device",
     "linux.resources.cpu.cpus": "no cpuset controller: the host's is cgroup v1's, User-Mode Linux has one CPU",
     "linux.resources.cpu.mems": "no cpuset controller: the host's is cgroup v1's, User-Mode Linux has one CPU",
