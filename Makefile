@@ -68,7 +68,7 @@ uninstall:  ## remove what `make install` put there
 .PHONY: clean
 clean:  ## remove all that make made
 	@find minirunc tests -name __pycache__ -prune -exec rm -rf {} +
-	@rm -rf .venv .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache bundles/*/rootfs
+	@rm -rf .venv .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache bundles/*/rootfs bundles/*/hooks.log
 
 .PHONY: help
 help:  ## this list

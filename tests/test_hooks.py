@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import inside
-from tests.ground import leftovers
+from tests.ground import leftovers, oci_schema
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Result, Runtime, wait_until
 
@@ -110,6 +110,7 @@ def test_state_is_on_stdin(minirunc: Runtime, made: Bundle, log: Log) -> None:
     minirunc.ok("start", id)
     minirunc.ok("delete", "--force", id)
     states = [json.loads(line) for line in log.lines()]
+    assert [oci_schema.faults("state-schema.json", state) for state in states] == [[]] * len(KINDS)
     common = {"id": id, "bundle": str(made.path), "annotations": {"a": "b"}, "ociVersion": "1.3.0"}
     assert states == [
         {**common, "status": "creating", "pid": pid},

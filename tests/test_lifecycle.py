@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ground import leftovers
+from tests.ground import leftovers, oci_schema
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import PURE_V2, Result, Runtime, wait_until
 
@@ -192,6 +192,7 @@ def test_state_is_the_specs_json(minirunc: Runtime, bundle: Callable[..., Bundle
     told = minirunc.ok("state", id)
     value = json.loads(told)
     assert told == json.dumps(value, indent=2)
+    assert oci_schema.faults("state-schema.json", value) == []
     assert list(value) == ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner"]
     assert re.fullmatch(TIME, value.pop("created"))
     pid = value.pop("pid")
