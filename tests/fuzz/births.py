@@ -1,10 +1,12 @@
 """Births of containers from changed configs, each created and deleted; a program in namespaces of its own.
 
-    unshare -m -u -i -n --propagation private python -m tests.fuzz.births MINIRUNC DIRECTORY TOKEN SEED COUNT
+    unshare -m -u -i -n --propagation private python -m tests.fuzz.births MINIRUNC DIRECTORY TOKEN [SEED COUNT]
 
+Without a seed, each line of stdin is a config, and each line of stdout what is wrong with its run: `""` if nothing.
 A config works or gets one clean error; either way nothing is left. DIRECTORY holds rootfs/. Prints a JSON summary.
 What could reach the host is put back before a config is used (`tamed`): the sources of mounts, namespaces to join,
-hooks, the rootfs and the cgroup are of a few harmless kinds. Nothing is started but hooks.
+hooks, the rootfs and the cgroup are of a few harmless kinds. Nothing is started but hooks and, by a run, what the
+busybox of the rootfs has.
 """
 
 import copy
@@ -22,7 +24,19 @@ from tests.ground import leftovers
 from tests.ground.bundle import default_config
 from tests.ground.runtime import IN_UML
 
-_SOURCES = ("proc", "tmpfs", "sysfs", "cgroup", "none", "", "/dev/null", "/nosuch", "rootfs/etc", "rootfs/etc/passwd")
+_SOURCES = (
+    "program",
+    "proc",
+    "tmpfs",
+    "sysfs",
+    "cgroup",
+    "none",
+    "",
+    "/dev/null",
+    "/nosuch",
+    "rootfs/etc",
+    "rootfs/etc/passwd",
+)
 _ROOTS = ("rootfs", "./rootfs/../rootfs", "rootfs/etc", "rootfs/etc/passwd", "nosuch", "")
 _JOINED = ("", "/nosuch", "/dev/null", "/proc/self/ns/net", "/proc/self/ns/ipc")
 _HOOKS = ("/bin/true", "/bin/false", "/nosuch", "true", "")
@@ -81,8 +95,9 @@ class Trial:
         self.token = token
         self.minirunc = [minirunc, "--root", str(directory / "state")]
         leftovers.become_subreaper()
-        self.mounts = Path("/proc/self/mountinfo").read_text()
+        self.mounts = set(Path("/proc/self/mountinfo").read_text().splitlines())
         self.children = leftovers.children()
+        self.created = False  # whether the last one was
 
     def command(self, *words: str) -> tuple[int, str]:
         """Exit status and stderr; a file, as a container keeps it."""
@@ -92,6 +107,20 @@ class Trial:
             )
             said.seek(0)
             return done.returncode, said.read()
+
+    def run(self, config: Any, name: str) -> str:
+        """Run it to its end; what is wrong with that, or empty. What its program says is its own affair."""
+        (self.directory / "config.json").write_text(json.dumps(config))
+        try:
+            status, said = self.command("run", "--bundle", str(self.directory), name)
+        except subprocess.TimeoutExpired:
+            self.command("delete", "--force", name)
+            return f"does not end; {self.left()}"
+        errors = [line for line in said.splitlines() if " level=error " in line]
+        if "internal error" in said or "Traceback" in said or len(errors) > 1 or (errors and status != 1):
+            return f"run ended with {status}: {said}; {self.left()}"
+        self.created = not errors
+        return self.left()
 
     def birth(self, config: Any, name: str) -> str:
         """Create and delete; what is wrong with that, or empty."""
@@ -114,8 +143,14 @@ class Trial:
         """What is there that was not."""
         found = [*map(str, leftovers.state_directories(self.directory / "state"))]
         found += leftovers.processes(self.children) + leftovers.cgroups(self.token)
-        if Path("/proc/self/mountinfo").read_text() != self.mounts:
-            found.append("a mount")
+        rootfs = str(self.directory / "rootfs")
+        if f" {rootfs} " in Path("/proc/self/mountinfo").read_text():
+            # By design, where it had no mount namespace: who calls runc unmounts it.
+            subprocess.run(["umount", rootfs], check=True)
+        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+            if line not in self.mounts:
+                found.append(f"mount {line}")
+                subprocess.run(["umount", "-l", line.split()[4]], check=False)  # the next one starts anew
         return f"left behind: {', '.join(found)}" if found else ""
 
 
@@ -137,6 +172,14 @@ def base(number: int) -> dict[str, Any]:
     return config
 
 
+def serve(minirunc: str, directory: str, token: str) -> None:
+    """A run for each line."""
+    trial = Trial(minirunc, Path(directory), token)
+    for number, line in enumerate(sys.stdin):
+        config = tamed(json.loads(line), f"/{token}/{number}", number)
+        print(json.dumps([trial.run(config, f"{token}-{number}"), trial.created]), flush=True)
+
+
 def main(minirunc: str, directory: str, token: str, seed: str, count: str) -> None:
     """`count` births, numbered from the seed on, so that each can be had again alone."""
     trial = Trial(minirunc, Path(directory), token)
@@ -154,4 +197,4 @@ def main(minirunc: str, directory: str, token: str, seed: str, count: str) -> No
 
 if __name__ == "__main__":
     os.environ.pop("XDG_RUNTIME_DIR", None)
-    main(*sys.argv[1:])
+    (main if len(sys.argv) > 4 else serve)(*sys.argv[1:])

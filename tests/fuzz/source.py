@@ -4,11 +4,11 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-_NUMBERS = (
+NUMBERS = (
     0, 1, -1, 2, 9, 15, 64, 65, 128, 255, 511, 512, 1024, 4095, 4096, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 2,
     2**32 - 1, 2**32, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**31), -(2**31) - 1, -(2**63), -(2**63) - 1,
 )  # fmt: skip
-_TEXTS = (
+TEXTS = (
     "", "/", ".", "..", "../..", "/../x", "a", "a/b", "/a//b/./c", "\0", "a\0b", "\n", "\x1b[0m", "\ud800", "\udcff",
     "é", "\u2028", "x" * 300, "%s%n", "0", "-1", "00", "0x10", "max", "/proc/self/fd/7", "net.core.somaxconn",
     "kernel.shm_rmid_forced", "SCMP_ACT_ALLOW", "a:b:c", "a=b", "=", "=b", "/dev/null", "/proc", "/sys/fs/cgroup",
@@ -44,17 +44,17 @@ class Source:
         """An integer, most of them at an edge."""
         kind = self.byte()
         if kind < 160:
-            return int(_NUMBERS[kind % len(_NUMBERS)])
+            return int(NUMBERS[kind % len(NUMBERS)])
         return int.from_bytes(self.bytes()[: kind % 10], "little", signed=True)
 
     def text(self) -> str:
         """A string, some of them odd."""
         kind = self.byte()
         if kind < 120:
-            return str(_TEXTS[kind % len(_TEXTS)])
+            return str(TEXTS[kind % len(TEXTS)])
         if kind < 240:
             return self.bytes().decode("utf-8", "surrogateescape")
-        return "/".join(self.pick(_TEXTS) for _ in range(kind % 4))
+        return "/".join(self.pick(TEXTS) for _ in range(kind % 4))
 
     def words(self) -> list[str]:
         """A few strings."""
