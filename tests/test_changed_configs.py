@@ -38,6 +38,8 @@ def runnable() -> dict[str, Any]:
     linux = config["linux"]
     linux["namespaces"] = [{"type": entry["type"]} for entry in linux["namespaces"]]
     linux.pop("netDevices", None)
+    rules = linux["seccomp"]["syscalls"]
+    rules[:] = [rule for rule in rules if rule["action"] != "SCMP_ACT_NOTIFY"]  # no agent listens
     linux["devices"] = [device for device in linux["devices"] if device["type"] == "p"]  # others are the host's
     return config
 
