@@ -1,5 +1,6 @@
 """container/console.py, relay.py: a terminal for a container, in the foreground and by --console-socket."""
 
+import json
 import array
 import fcntl
 import os
@@ -181,11 +182,17 @@ class TestPipes:
         made.args(r"printf 'a\nb\n'; tty >/dev/null && echo terminal >&2")
         assert minirunc.run(made) == Result(0, "a\nb\nterminal\n", "")
 
+    @pytest.mark.observes("process.consoleSize.height", "process.consoleSize.width")
     def test_console_size(self, minirunc: Runtime, made: Bundle) -> None:
-        """process.consoleSize: the size where nobody else has one."""
+        """process.consoleSize: the size where nobody else has one; exec's process has its own."""
         made.args(["stty", "size"])
         made.process["consoleSize"] = {"height": 12, "width": 34}
         assert minirunc.run(made).out == "12 34\n"
+        file = made.path / "process.json"
+        file.write_text(json.dumps(made.process | {"consoleSize": {"height": 5, "width": 6}}))
+        made.args(["sleep", "1000"])
+        made.process["terminal"] = False
+        assert minirunc.ok("exec", "--process", file, minirunc.start(made)) == "5 6\n"
 
     @pytest.mark.parametrize("text", ["one\ntwo\n", "one\ntwo", ""])
     def test_end_of_input_is_passed_on(self, minirunc: Runtime, made: Bundle, text: str) -> None:

@@ -100,20 +100,14 @@ def test_what_the_kernel_refuses_is_explained(
     assert f"config.json: linux.memoryPolicy: set_mempolicy{why}" in result.err.replace('\\"', '"')
 
 
-KNOWN = (
-    "MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE, MPOL_LOCAL, MPOL_PREFERRED_MANY or"
-    " MPOL_WEIGHTED_INTERLEAVE"
-)
+KNOWN = f"expected one of {', '.join(MODES)}"
 REFUSED = [
-    ({}, f'mode: invalid memory policy mode "": not {KNOWN}'),
-    ({"nodes": "0-7"}, f'mode: invalid memory policy mode "": not {KNOWN}'),
-    ({"mode": "INTERLEAVE", "nodes": "0"}, f'mode: invalid memory policy mode "INTERLEAVE": not {KNOWN}'),
+    ({}, f'mode: invalid memory policy mode "": {KNOWN}'),
+    ({"nodes": "0-7"}, f'mode: invalid memory policy mode "": {KNOWN}'),
+    ({"mode": "INTERLEAVE", "nodes": "0"}, f'mode: invalid memory policy mode "INTERLEAVE": {KNOWN}'),
     (
         {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "badflag"]},
-        (
-            'flags[1]: invalid memory policy flag "badflag": not MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES or'
-            " MPOL_F_STATIC_NODES"
-        ),
+        f'flags[1]: invalid memory policy flag "badflag": expected one of {", ".join(FLAGS)}',
     ),
     (
         {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]},

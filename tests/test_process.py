@@ -1,9 +1,14 @@
 """config.json process, linux.sysctl, linux.personality: what the process finds of itself, by /proc and by doing."""
 
+import ctypes
+import json
 import os
+import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -264,6 +269,7 @@ def test_cwd_leads_to_no_file_of_the_runtime(minirunc: Runtime, bundle: Callable
 # --- user ---
 
 
+@pytest.mark.observes("process.user.uid", "process.user.gid", "process.user.additionalGids[]")
 def test_user_and_groups(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """process.user: real, effective, saved and file system ids, and exactly the additional groups."""
     made = bundle()
@@ -291,6 +297,7 @@ def test_unmapped_user_is_refused(
     assert "invalid argument" in why
 
 
+@pytest.mark.observes("process.user.umask")
 @pytest.mark.parametrize(("umask", "expected"), [(None, "0022"), (0, "0000"), (0o077, "0077"), (0o777, "0777")])
 def test_umask(minirunc: Runtime, bundle: Callable[..., Bundle], umask: int | None, expected: str) -> None:
     """process.user.umask: as given, else 0022, whatever the runtime's is."""
@@ -304,6 +311,9 @@ def test_umask(minirunc: Runtime, bundle: Callable[..., Bundle], umask: int | No
 # --- capabilities ---
 
 
+@pytest.mark.observes(
+    "process.capabilities.bounding[]", "process.capabilities.inheritable[]", "process.capabilities.ambient[]"
+)
 def test_five_capability_sets(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """process.capabilities: each set exactly as given, for an ordinary user, as far as execve(2) keeps it."""
     made = bundle()
@@ -323,6 +333,26 @@ def test_five_capability_sets(minirunc: Runtime, bundle: Callable[..., Bundle]) 
         mask("CAP_KILL", "CAP_NET_RAW"),
         mask("CAP_NET_RAW"),
     ]
+
+
+@pytest.mark.observes("process.capabilities.effective[]")
+@pytest.mark.parametrize(("effective", "status"), [(["CAP_DAC_OVERRIDE"], 0), ([], 1)])
+def test_effective_capabilities_count_for_the_execve(
+    minirunc: Runtime, bundle: Callable[..., Bundle], effective: list[str], status: int
+) -> None:
+    """process.capabilities.effective: with which an ordinary user's program is executed; then the kernel takes them."""
+    made = bundle(["/private/cat", "/proc/self/status"])
+    (made.rootfs / "private").mkdir(mode=0o700)
+    shutil.copy(made.rootfs / "bin/busybox", made.rootfs / "private/cat")
+    made.process["user"] = {"uid": 1000, "gid": 1000}
+    sets: dict[str, list[str]] = {name: ["CAP_DAC_OVERRIDE"] for name in ("bounding", "permitted")}
+    made.process["capabilities"] = sets | {"effective": effective}
+    result = minirunc.run(made)
+    assert result.status == status
+    if effective:
+        assert [inside.status(result.out)[field] for field in FIELDS[:3]] == [mask("CAP_DAC_OVERRIDE"), mask(), mask()]
+    else:
+        assert "permission denied" in result.err
 
 
 def test_capabilities_of_root(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
@@ -367,6 +397,7 @@ def test_unknown_and_unavailable_capabilities_are_left_out(minirunc: Runtime, bu
     assert [inside.status(result.out)[field] for field in FIELDS] == [mask("CAP_KILL")] * 5
 
 
+@pytest.mark.observes("process.capabilities.permitted[]", "process.capabilities.ambient[]")
 def test_ambient_capability_that_cannot_be_raised(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """process.capabilities.ambient: one not permitted and inheritable: left out with runc's warning, by exec, too."""
     made = bundle(STATUS)
@@ -438,6 +469,7 @@ def shown(value: int) -> str:
     return "unlimited" if value == 2**64 - 1 else str(value)
 
 
+@pytest.mark.observes("process.rlimits[].type", "process.rlimits[].soft", "process.rlimits[].hard")
 def test_rlimits_are_exact(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """process.rlimits: all sixteen, soft and hard, to the last bit; what is not named is the runtime's."""
     made = bundle(["cat", "/proc/self/limits"])
@@ -450,6 +482,13 @@ def test_rlimits_are_exact(minirunc: Runtime, bundle: Callable[..., Bundle]) -> 
     name = LIMITS["RLIMIT_LOCKS"][0]
     expected[name] = inside.limits(Path("/proc/self/limits").read_text())[name]
     assert inside.limits(result.out) == expected
+
+
+def test_limit_on_file_locks(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """process.rlimits: RLIMIT_LOCKS, the one of the sixteen that the test above leaves out."""
+    made = bundle(["cat", "/proc/self/limits"])
+    made.process["rlimits"] = [{"type": "RLIMIT_LOCKS", "soft": 1, "hard": 2**64 - 1}]
+    assert inside.limits(minirunc.run(made).out)["Max file locks"] == ("1", "unlimited")
 
 
 def test_small_limits_do_not_stop_the_start(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
@@ -473,6 +512,7 @@ def test_limit_above_the_hosts_is_refused(minirunc: Runtime, bundle: Callable[..
     assert f"RLIMIT_NOFILE, 5, {2**63}): operation not permitted" in why
 
 
+@pytest.mark.observes("process.oomScoreAdj")
 @pytest.mark.parametrize("score", [0, 500, 1000])
 def test_oom_score_adj(minirunc: Runtime, bundle: Callable[..., Bundle], score: int) -> None:
     """process.oomScoreAdj: as given."""
@@ -507,6 +547,7 @@ SCHEDULERS = [  # process.scheduler; policy, nice, real-time priority of proc_pi
 ]
 
 
+@pytest.mark.observes("process.scheduler.policy", "process.scheduler.nice", "process.scheduler.priority")
 @pytest.mark.parametrize(("scheduler", "expected"), SCHEDULERS, ids=[str(given["policy"]) for given, _ in SCHEDULERS])
 def test_scheduler(
     minirunc: Runtime, bundle: Callable[..., Bundle], scheduler: dict[str, str | int | list[str]], expected: str
@@ -521,6 +562,74 @@ def test_scheduler(
     assert f"{policy} {nice} {priority}" == expected.replace("own", str(os.getpriority(os.PRIO_PROCESS, 0)))
 
 
+ATTRIBUTES = [  # process.scheduler; policy, flags, runtime, deadline, period of sched_getattr(2)
+    ({"policy": "SCHED_OTHER", "nice": 7, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}, (0, 0x1)),
+    ({"policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_KEEP_POLICY", "SCHED_FLAG_KEEP_PARAMS"]}, (0, 0)),
+    (
+        {
+            "policy": "SCHED_DEADLINE",
+            "runtime": 10**6,
+            "deadline": 10**7,
+            "period": 10**8,
+            "flags": ["SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN"],
+        },
+        (6, 0x6, 10**6, 10**7, 10**8),
+    ),
+]
+
+
+@pytest.mark.observes(
+    "process.scheduler.flags[]", "process.scheduler.runtime", "process.scheduler.deadline", "process.scheduler.period"
+)
+@pytest.mark.parametrize(("scheduler", "expected"), ATTRIBUTES, ids=["other", "keep", "deadline"])
+def test_scheduler_attributes(
+    minirunc: Runtime, bundle: Callable[..., Bundle], scheduler: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    """process.scheduler: what no file of /proc tells, as the kernel tells it of the process; for exec, too."""
+    made = bundle(["sleep", "1000"])
+    made.process["scheduler"] = scheduler
+    id = minirunc.start(made)
+    assert attributes(minirunc.pid(id))[: len(expected)] == expected
+    pid_file = made.path / "pid"
+    minirunc.ok("exec", "--detach", "--pid-file", pid_file, "--process", process_file(made), id)
+    assert attributes(int(pid_file.read_text()))[: len(expected)] == expected
+
+
+def attributes(pid: int) -> tuple[int, int, int, int, int]:
+    """Policy, flags, runtime, deadline and period of a process."""
+    room = ctypes.create_string_buffer(48)
+    number = 315 if os.uname().machine == "x86_64" else 275  # sched_getattr
+    assert ctypes.CDLL(None).syscall(number, pid, room, len(room), 0) == 0
+    _, policy, flags, _, _, runtime, deadline, period = struct.unpack("<IIQiIQQQ", room.raw)
+    return policy, flags, runtime, deadline, period
+
+
+def process_file(made: Bundle) -> Path:
+    """The bundle's process for `exec --process`."""
+    file = made.path / "process.json"
+    file.write_text(json.dumps(made.process))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "why"),
+    [
+        ({"policy": "SCHED_ISO"}, "invalid argument"),
+        ({"policy": "SCHED_FIFO", "priority": 100}, "invalid argument"),
+        ({"policy": "SCHED_DEADLINE", "runtime": 10**8, "deadline": 10**7, "period": 10**8}, "invalid argument"),
+    ],
+)
+def test_scheduler_the_kernel_refuses(
+    minirunc: Runtime, bundle: Callable[..., Bundle], scheduler: dict[str, Any], why: str
+) -> None:
+    """process.scheduler: its no names the field and the policy."""
+    made = bundle()
+    made.process["scheduler"] = scheduler
+    message = refusal(minirunc, made)
+    assert f"process.scheduler: {scheduler['policy']}: sched_setattr(" in message
+    assert message.endswith(f'): {why}"\n')
+
+
 IO_PRIORITIES = [
     ("IOPRIO_CLASS_BE", 5, "best-effort: prio 5"),
     ("IOPRIO_CLASS_RT", 0, "realtime: prio 0"),
@@ -528,6 +637,7 @@ IO_PRIORITIES = [
 ]
 
 
+@pytest.mark.observes("process.ioPriority.class", "process.ioPriority.priority")
 @pytest.mark.parametrize(("class_", "priority", "expected"), IO_PRIORITIES)
 def test_io_priority(
     minirunc: Runtime, bundle: Callable[..., Bundle], class_: str, priority: int, expected: str
@@ -538,6 +648,7 @@ def test_io_priority(
     assert minirunc.run(made) == (0, f"{expected}\n", "")
 
 
+@pytest.mark.observes("linux.personality.domain")
 @pytest.mark.parametrize(("domain", "machine"), [("LINUX32", "i686"), ("LINUX", "x86_64")])
 def test_personality(minirunc: Runtime, bundle: Callable[..., Bundle], domain: str, machine: str) -> None:
     """linux.personality.domain: LINUX32 makes uname(2) tell a 32-bit machine; exec and hooks inside get it, too."""

@@ -4,6 +4,7 @@ from minirunc.base import files
 from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.ranges import numbers
 from minirunc.base.record import Record
+from minirunc.config import none_of
 from minirunc.kernel.hand import Hand
 
 TYPE_CHECKING = False
@@ -46,14 +47,14 @@ def check(config: "Config") -> None:
     if policy is None:
         return
     if policy.mode not in MODES:
-        raise ConfigError(f"{_WHERE}.mode", f'invalid memory policy mode "{policy.mode}": not {_or(MODES)}')
+        raise none_of(MODES, f"{_WHERE}.mode", f'invalid memory policy mode "{policy.mode}"')
     try:
         count = len(numbers(policy.nodes, _MOST))
     except ValueError as bad:
         raise ConfigError(f"{_WHERE}.nodes", f'invalid memory policy nodes "{policy.nodes}": {bad}') from None
     for index, flag in enumerate(policy.flags):
         if flag not in FLAGS:
-            raise ConfigError(f"{_WHERE}.flags[{index}]", f'invalid memory policy flag "{flag}": not {_or(FLAGS)}')
+            raise none_of(FLAGS, f"{_WHERE}.flags[{index}]", f'invalid memory policy flag "{flag}"')
     if set(policy.flags) >= _EITHER:
         raise ConfigError(f"{_WHERE}.flags", f"{' and '.join(sorted(_EITHER))} exclude each other")
     if policy.mode in _NO_NODES and count:
@@ -62,11 +63,6 @@ def check(config: "Config") -> None:
     if policy.mode not in (*_NO_NODES, *_ANY_NODES) and not count:
         why = f"memory policy mode requires at least one node but got 0: linux.memoryPolicy.mode is {policy.mode}"
         raise ConfigError(f"{_WHERE}.nodes", why)
-
-
-def _or(known: dict[str, int]) -> str:
-    *names, last = known
-    return f"{', '.join(names)} or {last}"
 
 
 def apply(policy: MemoryPolicy, hand: Hand) -> None:

@@ -1,6 +1,6 @@
 """process.ioPriority: ioprio_set(2) for the container's process group before its execve."""
 
-from minirunc.base.errors import ConfigError
+from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.record import Int32, Record
 from minirunc.config import none_of
 from minirunc.kernel.hand import Hand
@@ -32,5 +32,9 @@ def check(process: "Process") -> None:
 def apply(io_priority: IOPriority | None, hand: Hand) -> None:
     """For the process group, which is the process alone: it leads a session of its own."""
     if io_priority is not None:
-        with hand.batch() as do:
-            do.ioprio_set(2, 0, CLASSES[io_priority.class_] << 13 | io_priority.priority)  # IOPRIO_WHO_PGRP
+        try:
+            with hand.batch() as do:
+                do.ioprio_set(2, 0, CLASSES[io_priority.class_] << 13 | io_priority.priority)  # IOPRIO_WHO_PGRP
+        except SyscallError as error:
+            error.add_note(f"process.ioPriority: {io_priority.class_}")
+            raise

@@ -2,7 +2,7 @@
 
 from struct import pack
 
-from minirunc.base.errors import ConfigError
+from minirunc.base.errors import ConfigError, SyscallError
 from minirunc.base.record import Int32, Record, UInt64
 from minirunc.config import none_of
 from minirunc.kernel.hand import Hand
@@ -76,8 +76,8 @@ def apply(scheduler: Scheduler | None, hand: Hand) -> None:
     for flag in scheduler.flags:
         flags |= FLAGS[flag]
     attr = pack(
-        "<IIQiIQQQ",
-        48,
+        "<IIQiIQQQ8x",  # what the flags of utilization clamps set stays 0: no field of the specification has it
+        56,
         POLICIES[scheduler.policy],
         flags,
         scheduler.nice,
@@ -86,5 +86,9 @@ def apply(scheduler: Scheduler | None, hand: Hand) -> None:
         scheduler.deadline,
         scheduler.period,
     )
-    with hand.batch() as do:
-        do.sched_setattr(0, attr)
+    try:
+        with hand.batch() as do:
+            do.sched_setattr(0, attr)
+    except SyscallError as error:
+        error.add_note(f"process.scheduler: {scheduler.policy}")
+        raise
