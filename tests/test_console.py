@@ -1,8 +1,8 @@
 """container/console.py, relay.py: a terminal for a container, in the foreground and by --console-socket."""
 
-import json
 import array
 import fcntl
+import json
 import os
 import select
 import shutil
