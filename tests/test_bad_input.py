@@ -278,6 +278,16 @@ class TestLimitWithoutItsController:
         )
         self.refused(minirunc, bundle(), controller, why)
 
+    def test_that_no_kernel_here_has(self, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+        """Then no other mode of the host would help."""
+        if "rdma" in Path("/proc/cgroups").read_text():
+            pytest.skip("this kernel has the rdma controller")
+        made = bundle()
+        made.linux["resources"]["rdma"] = {"mlx5_0": {"hcaHandles": 1}}
+        result = minirunc.run(made)
+        assert result.status == 1
+        assert "config.json: linux.resources.rdma: this kernel has no rdma controller; remove the limit" in result.err
+
     @pytest.mark.parametrize("controller", LIMITS)
     def test_where_it_is_not_delegated(
         self, minirunc: Runtime, bundle: Callable[..., Bundle], pure_v2: list[str], controller: str

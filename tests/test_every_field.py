@@ -4,6 +4,7 @@
 """
 
 import errno
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,15 @@ SAID_WITHOUT = {
 }
 
 
+# How a refusal names what it is of, if not by the JSON path.
+NAMED = {
+    "linux.timeOffsets": "time namespaces aren't enabled in the kernel",
+    "linux.memoryPolicy": ": set_mempolicy(",
+    "mounts[7].uidMappings": " (mounts[7]): ",
+}
+WITHOUT_EFFECT = ("linux.personality",)  # in User-Mode Linux: the kernel takes it, uname(2) says the same
+
+
 @pytest.fixture
 def network(minirunc: Runtime, tmp_path: Path) -> Iterator[str]:
     """A network namespace that somebody else has made, as a CNI plugin would: its path. The device is in another."""
@@ -104,7 +114,7 @@ def test_bundle_runs_and_says_what_its_fields_made(
 ) -> None:
     """With all that this ground has, at once; what the container says is as its config.json has it."""
     id = minirunc.id()
-    bundle = every_field.make(tmp_path / "every", busybox, id, network)
+    bundle = every_field.make(tmp_path / id, busybox, network)
     expected = SAID | {"network": f"net:[{Path(network).stat().st_ino}]"}
     for path in every_field.lacking():
         expected |= SAID_WITHOUT.get(path, {})
@@ -115,6 +125,27 @@ def test_bundle_runs_and_says_what_its_fields_made(
     assert dict(line.split(": ", 1) for line in result.out.splitlines()) == expected
     outside = [line.split()[0] for line in (bundle.path / "hooks.log").read_text().splitlines()]
     assert outside == ["prestart", "createRuntime", "poststart", "poststop"]
+
+
+def test_what_the_ground_lacks_is_refused_by_name(
+    tmp_path: Path, minirunc: Runtime, busybox: Path, network: str
+) -> None:
+    """Every word of config.json takes effect or is an error that names it: each of them put back, alone."""
+    pairs = {"linux.timeOffsets": "linux.namespaces[time]", "mounts[7].uidMappings": "mounts[7].gidMappings"}
+    lacking = every_field.lacking()
+    told: dict[str, tuple[int, str, bool]] = {}
+    for path in lacking:
+        if path in pairs.values() or path in WITHOUT_EFFECT or any(path.startswith(f"{other}.") for other in lacking):
+            continue
+        id = minirunc.id()
+        lacks = {other: why for other, why in lacking.items() if other not in (path, pairs.get(path))}
+        bundle = every_field.make(tmp_path / id, busybox, network, lacks)
+        with agent(bundle.linux["seccomp"]["listenerPath"]):
+            result = minirunc.run(bundle, id=id)
+        named = NAMED.get(path, f"config.json: {'.'.join(path.split('.')[:3])}: ")
+        told[path] = (result.status, result.out, named in result.err)
+        shutil.rmtree(bundle.path)
+    assert told == dict.fromkeys(told, (1, "", True))
 
 
 @pytest.mark.skipif(IN_UML, reason="said once, on the host")

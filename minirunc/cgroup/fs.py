@@ -7,6 +7,7 @@ import posix
 from select import POLLPRI, poll
 from time import monotonic, sleep
 
+from minirunc.base import files
 from minirunc.base.errors import ConfigError, Error, StateError
 from minirunc.kernel import cgroupfs
 
@@ -151,6 +152,8 @@ def _why_missing(cgroup: int, where: str, file: str) -> str:
         return f'unified resource "{file}" can\'t be set: {missing}'
     if known:
         return f"this kernel has no {file}"
+    if not _has_kernel(controller):
+        return f"this kernel has no {controller} controller; remove the limit"
     if hybrid:
         return (
             f"the {controller} controller is not available: this host is hybrid, cgroup v1 holds it; remove the limit,"
@@ -160,6 +163,12 @@ def _why_missing(cgroup: int, where: str, file: str) -> str:
         f"the {controller} controller is not available in this cgroup; remove the limit, or have it delegated"
         f" (with systemd: Delegate={controller} in user@.service)"
     )
+
+
+def _has_kernel(controller: str) -> bool:
+    """Whether it is in this kernel, in use or not: cgroups(7), "/proc files"; by its name in cgroup v1."""
+    name = {"io": "blkio"}.get(controller, controller)
+    return f"\n{name}\t" in files.read("/proc/cgroups").decode()
 
 
 def freeze(cgroup: int, frozen: bool, timeout_s: float = 10) -> None:

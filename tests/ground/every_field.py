@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tests.ground import leftovers
 from tests.ground.bundle import CHECKOUT, Bundle
 from tests.ground.runtime import IN_UML
 
@@ -37,6 +38,15 @@ HOST_LACKS = NOWHERE | {
     "linux.resources.pids": "cgroup v1 has the controller",
     "linux.resources.blockIO": "cgroup v1 has the controller",
     "linux.resources.unified": "memory.high is of a controller that cgroup v1 has",
+}
+CONTROLLERS = {
+    "linux.resources.memory": "memory",
+    "linux.resources.cpu": "cpu",
+    "linux.resources.cpu.cpus": "cpuset",
+    "linux.resources.cpu.mems": "cpuset",
+    "linux.resources.pids": "pids",
+    "linux.resources.blockIO": "io",
+    "linux.resources.unified": "memory",
 }
 UML_LACKS = NOWHERE | {
     "linux.personality": "uname(2) has one machine only",
@@ -79,23 +89,26 @@ def _key(place: Any, name: str) -> Any:
 
 
 def lacking() -> dict[str, str]:
-    """What this ground cannot show, and why."""
-    return UML_LACKS if IN_UML else HOST_LACKS
+    """What this ground cannot show, and why; another host may have more controllers in cgroup v2."""
+    lacks = UML_LACKS if IN_UML else HOST_LACKS
+    there = (leftovers.cgroup2_mounts()[0] / "cgroup.controllers").read_text().split()
+    return {path: why for path, why in lacks.items() if CONTROLLERS.get(path) not in there}
 
 
-def make(directory: Path, busybox: Path, name: str, network: str) -> Bundle:
-    """A copy of the bundle that runs on this ground: its cgroup has the name, its network namespace is that path.
+def make(directory: Path, busybox: Path, network: str, lacks: dict[str, str] | None = None) -> Bundle:
+    """A copy of the bundle that runs on this ground: its cgroup is named as the directory, its network is that path.
 
     The device of linux.netDevices must be there, and an agent at linux.seccomp.listenerPath, which is in the directory.
     """
     directory.mkdir()
     shutil.copytree(BUNDLE / "program", directory / "program")
     shutil.copytree(busybox, directory / "rootfs", symlinks=True)
-    bundle = Bundle(directory, directory / "rootfs", without(config(), lacking()))
-    bundle.linux["cgroupsPath"] = f"/{name}"
+    bundle = Bundle(directory, directory / "rootfs", without(config(), lacking() if lacks is None else lacks))
+    bundle.linux["cgroupsPath"] = f"/{directory.name}"
     bundle.linux["seccomp"]["listenerPath"] = str(directory / "agent.sock")
     bundle.namespace("network", path=network)
     if "blockIO" in bundle.linux["resources"]:
         for devices in bundle.linux["resources"]["blockIO"].values():
-            devices[0].update(major=7, minor=0)  # the first loop device, which need not be in use
+            if isinstance(devices, list):
+                devices[0].update(major=7, minor=0)  # the first loop device, which need not be in use
     return bundle
