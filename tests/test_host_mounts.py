@@ -178,5 +178,8 @@ def test_user_namespace_needs_a_mount_namespace(minirunc: Runtime, bundle: Calla
     del made.linux["maskedPaths"], made.linux["readonlyPaths"]
     result = minirunc.run(made)
     assert result.status == 1
+    why = "root.readonly: a user namespace needs a mount namespace for it: list one, or set false"
+    made.config["root"]["readonly"] = True
+    assert f"config.json: {why}" in minirunc.run(made).err
     why = "mounts: unable to mount in the host's mount namespace from a user namespace: list a mount namespace, too"
     assert f"config.json: {why}" in result.err

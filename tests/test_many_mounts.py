@@ -97,6 +97,7 @@ WRONG = {
     "file into proc": (("/alias/version", "bind", "file", "bind"), "cannot be mounted because it is inside /proc"),
     "proc itself": (("/proc", "tmpfs", "tmpfs"), "cannot be mounted because it is not of type proc"),
     "root": (("/top", "tmpfs", "tmpfs"), "is on the top of rootfs"),
+    "root by dots": (("/a/..", "tmpfs", "tmpfs"), "is on the top of rootfs"),
     "loop": (("/loop", "tmpfs", "tmpfs"), "too many levels of symbolic links"),
     "below a file": (("/etc/passwd/x", "bind", "file", "bind"), "not a directory"),
     "id-mapped already": (("/x", "tmpfs", "tmpfs", "rslave", "size=0x"), "Bad value for 'size'"),

@@ -44,6 +44,8 @@ def check(config: "Config") -> None:
     """Whether it is there is seen when it is opened."""
     if not config.root.path:
         raise ConfigError("root.path", "must not be empty")
+    if config.root.readonly and config.linux.namespace("mount") is None and config.linux.namespace("user"):
+        raise ConfigError("root.readonly", "a user namespace needs a mount namespace for it: list one, or set false")
     if config.root.readonly and config.linux.namespace("mount"):  # without one, it is in the caller's
         why = "unable to make the root read-only without a private MNT namespace"
         need_namespace(config, "mount", "root.readonly", why, new=True)

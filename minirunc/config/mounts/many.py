@@ -136,7 +136,10 @@ class _Many:
         destination = mount.destination
         if options is None or len(destination) > _LONG or len(mount.source) > _LONG:
             return False
-        clean = target.clean(destination)
+        try:
+            clean = target.clean(destination)
+        except Error:  # said once more the long way, with the mount's name
+            return False
         if clean in attach.KEPT or clean.startswith("/proc/"):
             return False
         source = mount.source
