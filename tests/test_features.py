@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -216,3 +217,11 @@ def test_operands_are_refused(tmp_path):
     done = partial(run, tmp_path)("features", "x")
     assert done.returncode == 1
     assert "requires exactly 0 argument(s)" in done.stderr
+
+
+def test_seccomp_actions_are_the_kernels(features):
+    """Each that linux.seccomp may ask for and that this kernel has (seccomp(2), actions_avail)."""
+    words = Path("/proc/sys/kernel/seccomp/actions_avail").read_text().split()
+    names = {word.replace("user_notif", "notify").upper() for word in words} | {"KILL"}
+    assert features["linux"]["seccomp"]["actions"] == sorted(f"SCMP_ACT_{name}" for name in names)
+    assert set(features["linux"]["seccomp"]["supportedFlags"]) <= set(features["linux"]["seccomp"]["knownFlags"])

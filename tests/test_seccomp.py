@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 import minirunc as library
+from minirunc.config.linux.seccomp import Seccomp
+from minirunc.container import compiling
+from minirunc.kernel.seccomp import Library, answer
 from tests import inside
 from tests.attacks.attackers import give_python
 from tests.ground.bundle import Bundle
@@ -126,6 +129,21 @@ def test_operators_compare_all_64_bits(
     wanted = [(NUMBERS["fadvise64"], 2**64 - 1, argument, 0, 0) for argument in (*match, *other)]
     found = results(minirunc, bundle(), seccomp, *wanted)
     assert found == [-77] * len(match) + [-errno.EBADF] * len(other)
+
+
+@pytest.mark.parametrize(("operator", "value", "two", "match", "other"), OPERATORS)
+def test_programs_are_asked_what_they_say(
+    operator: str, value: int, two: int, match: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    """kernel/seccomp.answer: as the kernel has it in the test above."""
+    wanted = Seccomp.parse(profile("ALLOW", rule("fadvise64", "ERRNO", (1, operator, value, two), errno=77)))
+    program = compiling._compile(wanted, Library(), strict=False)
+    for argument in (*match, *other):
+        said = answer(program, NUMBERS["fadvise64"], 2**64 - 1, argument, 0, 0)
+        assert said == (0x5004D if argument in match else 0x7FFF0000)
+    assert answer(program, NEW) == 0x7FFF0000
+    assert answer(b"\x07" + bytes(7) + program, 0) is None  # BPF_TAX, which libseccomp has no use for
+    assert answer(b"", 0) is None
 
 
 @pytest.mark.observes("linux.seccomp.syscalls[].args[].index")

@@ -196,6 +196,34 @@ def test_listener_is_not_the_programs(
     assert "socket" not in result.out
 
 
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_streams_that_are_closed_stay_so(
+    minirunc: Runtime, bundle: Callable[..., Bundle], path: Path, closed: int
+) -> None:
+    """The lowest free fd would be the listener's: it is not a stream of the program."""
+    made = notifying(bundle(["sh", "-c", "ls -l /proc/1/fd >/dev/shm/fds; mkdir /dev/shm/x; cat /dev/shm/fds"]), path)
+    minirunc.prefix = ["sh", "-c", f'exec "$@" {closed}>&-', "sh"]
+    with agent(path) as asked:
+        result = minirunc.run(made)
+    assert len(asked.messages) == len(asked.asked) == 1
+    assert "anon_inode" not in result.out + result.err
+
+
+def test_preserved_fds_are_kept(minirunc: Runtime, bundle: Callable[..., Bundle], path: Path) -> None:
+    """They and the streams, no more; of exec, too."""
+    made = notifying(bundle(FDS), path)
+    minirunc.prefix = ["sh", "-c", f'exec "$@" 3<{path.parent} 4</dev/null', "sh"]
+    with agent(path):
+        result = minirunc.run(made, "--preserve-fds", "2")
+        assert result.out.split("\n")[3:5] == [str(path.parent), "/dev/null"]
+        assert len(result.out.splitlines()) <= 6  # and that of the directory, while it is read
+        made.args(["sleep", "1000"])
+        id = minirunc.start(made)
+        out = minirunc("exec", "--preserve-fds", "2", id, "sh", "-c", FDS).out
+        assert out.split("\n")[3:5] == [str(path.parent), "/dev/null"]
+        minirunc.ok("delete", "--force", id)
+
+
 # --- what the hand itself needs ---
 
 IMPORTANT = "read close execve openat open fcntl sendmsg close_range rt_sigaction mmap"
