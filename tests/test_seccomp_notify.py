@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from minirunc.container import handover
+from minirunc.kernel import syscalls
 from tests.attacks.attackers import give_python
 from tests.ground import leftovers
 from tests.ground.agents import Agent, Asked, agent
@@ -449,6 +450,33 @@ def test_agent_that_ends_before_start_does_not_hang_it(
     minirunc("start", id)
     minirunc.ok("delete", "--force", id)
     assert not asked.failed
+
+
+# Executes a command below a filter that allows all and has a listener, which a child keeps open (seccomp(2), EBUSY).
+LISTENED = """
+import ctypes, os, signal, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))
+program = ctypes.create_string_buffer(struct.pack("@HP", 1, ctypes.addressof(code)))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.syscall(SECCOMP, 1, 8, program) > 2, os.strerror(ctypes.get_errno())
+if os.fork() == 0:
+    libc.prctl(1, signal.SIGKILL)
+    signal.pause()
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_second_listener_of_one_process_is_told(minirunc: Runtime, bundle: Callable[..., Bundle], path: Path) -> None:
+    """The kernel has one for a process: below an engine that has an agent of its own there is none to be had."""
+    number = syscalls.number("seccomp")
+    minirunc.prefix = ["/usr/bin/python3", "-IS", "-c", LISTENED.replace("SECCOMP", str(number))]
+    with agent(path) as asked:
+        why = failed(minirunc, notifying(bundle(["true"]), path))
+        assert minirunc.run(bundle(["true"])).status == 0
+    assert asked.messages == []
+    assert "error loading seccomp filter into kernel: seccomp(1, 12, " in why
+    assert why.endswith("device or resource busy: another filter around this process has a listener, too")
 
 
 # --- whether anybody is asked at all ---
