@@ -107,7 +107,14 @@ REFUSED = [
             "policy: process.scheduler.policy is SCHED_FIFO"
         ),
     ),
-    ("ioPriority", {}, "process.ioPriority.priority: missing"),
+    (
+        "ioPriority",
+        {},
+        (
+            'process.ioPriority.class: invalid ioPriority.Class: "": expected one of IOPRIO_CLASS_RT,'
+            " IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE"
+        ),
+    ),
     (
         "ioPriority",
         {"class": "BE", "priority": 0},
@@ -155,7 +162,7 @@ ACCEPTED = [
     ("scheduler", {"policy": "SCHED_OTHER", "nice": -20}),
     ("scheduler", {"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}),
     ("scheduler", {"policy": "SCHED_FIFO", "priority": 1, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
-    ("ioPriority", {"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
+    ("ioPriority", {"class": "IOPRIO_CLASS_IDLE"}),
     ("execCPUAffinity", {"initial": "0-3, 7"}),
     ("capabilities", {}),
     ("user", {"uid": 2**32 - 2, "umask": 0o777, "additionalGids": []}),

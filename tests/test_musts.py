@@ -93,7 +93,6 @@ MUSTS: list[tuple[str, dict[str, Any], str]] = [
         {"process.oomScoreAdj": 1001},
         "process.oomScoreAdj: expected an integer from -1000 to 1000, got 1001",
     ),
-    ("ioPriority has a priority", {"process.ioPriority": {"class": "X"}}, "process.ioPriority.priority: missing"),
     (
         "ids are those of the container",
         {**USER, "process.user": {"uid": 10, "gid": 0}},
@@ -266,7 +265,7 @@ WHOLE: dict[str, Any] = {
 }  # fmt: skip
 REQUIRED = [
     "ociVersion", "root.path", "process.cwd", "process.args", "process.consoleSize.height", "process.consoleSize.width",
-    "process.ioPriority.class", "process.ioPriority.priority", "process.scheduler.policy", "process.rlimits[0].type",
+    "process.ioPriority.class", "process.scheduler.policy", "process.rlimits[0].type",
     "process.rlimits[0].soft", "process.rlimits[0].hard", "hooks.prestart[0].path", "hooks.createRuntime[0].path",
     "hooks.createContainer[0].path", "hooks.startContainer[0].path", "hooks.poststart[0].path",
     "hooks.poststop[0].path", "mounts[0].destination", "mounts[0].uidMappings[0].containerID",

@@ -630,6 +630,19 @@ def test_scheduler_the_kernel_refuses(
     assert message.endswith(f'): {why}"\n')
 
 
+def test_deadline_on_a_part_of_the_cpus(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """process.scheduler: what the kernel denies for want of CPUs is no matter of rights: runc's words."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("this machine has one CPU: nothing to be bound to")
+    made = bundle(["sleep", "1000"])
+    id = minirunc.start(made)
+    made.process["scheduler"] = {"policy": "SCHED_DEADLINE", "runtime": 10**6, "deadline": 10**7, "period": 10**8}
+    made.process["execCPUAffinity"] = {"final": "0"}
+    result = minirunc("exec", "--process", process_file(made), id)
+    assert result.status == 255
+    assert "process.scheduler: SCHED_DEADLINE: process scheduler can't be used together with AllowedCPUs" in result.err
+
+
 IO_PRIORITIES = [
     ("IOPRIO_CLASS_BE", 5, "best-effort: prio 5"),
     ("IOPRIO_CLASS_RT", 0, "realtime: prio 0"),

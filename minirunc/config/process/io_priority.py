@@ -15,7 +15,7 @@ CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 
 class IOPriority(Record):
     class_: str = ""
-    priority: Int32
+    priority: Int32 = 0  # the specification's text requires it, its schema and runc do not
 
 
 def check(process: "Process") -> None:

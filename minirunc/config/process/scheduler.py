@@ -1,5 +1,6 @@
 """process.scheduler: sched_setattr(2) on the container's process before its execve."""
 
+from posix import cpu_count, sched_getaffinity
 from struct import pack
 
 from minirunc.base.errors import ConfigError, SyscallError
@@ -10,6 +11,8 @@ from minirunc.kernel.hand import Hand
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.process import Process
+
+EPERM = 1
 
 # linux/sched.h
 POLICIES = {
@@ -90,5 +93,13 @@ def apply(scheduler: Scheduler | None, hand: Hand) -> None:
         with hand.batch() as do:
             do.sched_setattr(0, attr)
     except SyscallError as error:
+        if error.errno == EPERM and scheduler.policy == "SCHED_DEADLINE" and _bound(hand.pid):
+            # runc's words; sched_setattr(2)
+            error.add_note("process scheduler can't be used together with AllowedCPUs: it takes all there are")
         error.add_note(f"process.scheduler: {scheduler.policy}")
         raise
+
+
+def _bound(pid: int) -> bool:
+    """Whether linux.resources.cpu.cpus or process.execCPUAffinity leaves it a part of the CPUs."""
+    return len(sched_getaffinity(pid)) < (cpu_count() or 1)
