@@ -15,6 +15,7 @@ from tests import inside
 from tests.attacks.attackers import links_to
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Runtime, wait_until
+from tests.ground.terminal import Terminal
 from tests.test_namespaces import mapped
 
 STAYS = "stays a mount point, as the container had no mount namespace: umount it"
@@ -106,6 +107,18 @@ def test_read_only_root_and_tmpfs(ground: Ground, minirunc: Runtime, bundle: Cal
     result = minirunc.run(made)
     assert result.err.splitlines()[:2] == [f"touch: {name}: Read-only file system" for name in ("/x", "/ro/x")]
     assert "rw" in ground.below(made.rootfs)[""].options
+
+
+@pytest.mark.observes("process.terminal")
+def test_terminal_is_its_console(ground: Ground, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """process.terminal: a terminal of the container's devpts, which is /dev/console, too."""
+    made = shared(bundle("tty; stat -c 'it is %t,%T' /dev/console /dev/pts/0; exit 5"))
+    made.process["terminal"] = True
+    made.write()
+    with Terminal(minirunc, "run", "--bundle", made.path, minirunc.id()) as terminal:
+        assert terminal.wait() == 5
+        assert terminal.out.splitlines()[:3] == ["/dev/pts/0", "it is 88,0", "it is 88,0"]
+    assert list(ground.below(made.rootfs)) == [""]
 
 
 def test_failed_birth_leaves_no_mount(ground: Ground, minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:

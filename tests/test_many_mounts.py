@@ -50,10 +50,12 @@ def various(made: Bundle, directory: Path, flag: str) -> None:
     made.mount("/new", "tmpfs", "tmpfs")  # covers all of them
     made.mount("/new/again", "bind", str(directory), "bind", "rro", "private", "unbindable")
     made.mount("/mq", "mqueue", "mqueue", "nosuid")
+    made.mount("/pts", "devpts", "devpts", "newinstance", "ptmxmode=0666", "ro")
+    made.mount("/ram", "ramfs", "ramfs", "nodev", "rshared")
     made.mount("../last/./one/..", "bind", "file", "bind")
 
 
-SEEN = "cat /proc/self/mountinfo; stat -c '%n %a %u' /old /sticky /deep/er /ro /dangling /new/again/below /dev/shm"
+SEEN = "cat /proc/self/mountinfo; stat -c '%n %a %u' /old /sticky /deep/er /ro /dangling /pts /new/again/below /dev/shm"
 
 
 @pytest.mark.observes("mounts[].destination", "mounts[].source", "mounts[].options[]")
@@ -89,6 +91,7 @@ def test_many_are_as_one_by_one(tmp_path: Path, minirunc: Runtime, bundle: Calla
 
 
 WRONG = {
+    "type": (("/x", "none", "/tmp", "ro"), "no such device: no file system; a bind mount has the option bind"),
     "source": (("/x", "bind", "/no/such/source", "bind"), "no such file or directory"),
     "option": (("/x", "tmpfs", "tmpfs", "bogus"), "tmpfs: Unknown parameter 'bogus'"),
     "kind": (("/etc/passwd", "tmpfs", "tmpfs"), "not a directory"),

@@ -208,7 +208,8 @@ class Birth:
             if config.process.terminal:
                 from minirunc.container import console
 
-                self.master = console.make(hand, place.tree, config.process, dev_console=bool(self._mounts_own()))
+                own = self._mounts_own() or "/dev" in place.tree.own
+                self.master = console.make(hand, place.tree, config.process, dev_console=own)
             self.program = launch.prepare(hand, self.root, config.process, make_cwd=True, seccomp=self.filter)
             self._last_attributes(place)
         except SyscallError as error:

@@ -1,6 +1,6 @@
 """mounts, hundreds of them: those of the usual kinds are sent by the dozen, each as its own calls in their order.
 
-    bind, tmpfs    a form for each combination of options: source and target opened, mounted, looked at again
+    bind, new      a form for each combination of options: source and target opened, mounted, looked at again
     a call fails   it ends the series; what is before it is done, this mount goes the long way, which succeeds or
                    explains, and the next series begins behind it
 
@@ -39,6 +39,7 @@ from minirunc.kernel.syscalls import Fd, Out, Result, Words, failure
 EAGAIN = 11
 _SOURCE, _IN_ROOT, _ABOVE, _LAST = Blank("source"), Blank("in_root"), Blank("above"), Blank("last")
 _MOST = 64  # in a series: it has files open until it ends
+_UNUSUAL = ("cgroup", "cgroup2", "mqueue", "proc", "sysfs")  # with rules of their own
 _LONG = 1000  # characters of a path that is not usual any more
 _NEW_FILE = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_NOFOLLOW | O_CLOEXEC
 
@@ -52,7 +53,8 @@ class _Kind:
         self.options = options
         self.place = place
         self.rooms = tree_stat, stat, fs, found = Out(256), Out(256), Out(120), Out(256)
-        self.stays = not options.bind and not any(word.startswith("mode=") for word in options.data)
+        mode = any(word.startswith("mode=") for word in options.data)
+        self.stays = not options.bind and mount.type == "tmpfs" and not mode
         self.again: Fd = -1
         self.made: Fd = -1
         with Form(place.hand, (_SOURCE, _IN_ROOT, _ABOVE, _LAST)) as do:
@@ -156,7 +158,7 @@ class _Many:
         return True
 
     def _usual(self, mount: Mount) -> Options | None:
-        """Its options, if it is a bind mount or a tmpfs without extras."""
+        """Its options, if it is a bind mount or a file system without extras."""
         if mount.uid_mappings or mount.gid_mappings:
             return None
         key = mount.type, *mount.options
@@ -164,9 +166,10 @@ class _Many:
             options = parse_options(mount.options)
             extras = options.idmap, options.remount, options.tmpcopyup, options.copy_symlink, options.src_nofollow
             usual = not any(extras) and not options.dest_nofollow and not self.place.slave
-            if not options.bind:  # a read-only one becomes so in the end
+            if not options.bind:
                 short = all(len(word) <= attach.LONGEST for word in options.data)
-                usual = usual and mount.type == "tmpfs" and not options.flags & MS_RDONLY and short
+                late = mount.type == "tmpfs" and options.flags & MS_RDONLY  # it becomes so in the end
+                usual = usual and mount.type not in _UNUSUAL and not late and short
             self._plain[key] = options if usual else None
         return self._plain[key]
 
