@@ -22,6 +22,7 @@ SPIN = f"timeout -s KILL {SPIN_S} sh -c 'while :; do :; done'; cat /sys/fs/cgrou
         ({"quota": -1, "period": 50000}, "cpu.max", "max 50000"),
         ({"quota": 20000, "period": 50000, "burst": 10000}, "cpu.max.burst", "10000"),
         ({"idle": 1}, "cpu.idle", "1"),
+        ({"idle": 0, "shares": 2}, "cpu.weight", "1"),
         ({"shares": 0}, "cpu.weight", "100"),
         ({"shares": 2}, "cpu.weight", "1"),
         ({"shares": 100}, "cpu.weight", "17"),
