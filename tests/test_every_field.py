@@ -64,6 +64,7 @@ SAID_WITHOUT = {
     "linux.personality": {"machine": "x86_64"},
     "linux.memoryPolicy": {"memory_policy": ""},
     "linux.timeOffsets": {"offsets": ""},
+    "linux.devices[1]": {"fuse": ""},
     "mounts[7].uidMappings": {"mount": "65534:65534 touch: /mnt/x: Read-only file system"},
     "linux.resources.memory": {"memory": "none none none none"},
     "linux.resources.cpu": {"cpu": "none none none none"},
@@ -75,6 +76,7 @@ SAID_WITHOUT = {
 
 # How a refusal names what it is of, if not by the JSON path.
 NAMED = {
+    "linux.devices[1]": "/dev/fuse",
     "linux.timeOffsets": "time namespaces aren't enabled in the kernel",
     "linux.memoryPolicy": ": set_mempolicy(",
     "mounts[7].uidMappings": " (mounts[7]): ",

@@ -91,6 +91,8 @@ def _key(place: Any, name: str) -> Any:
 def lacking() -> dict[str, str]:
     """What this ground cannot show, and why; another host may have more controllers in cgroup v2."""
     lacks = UML_LACKS if IN_UML else HOST_LACKS
+    if not Path("/dev/fuse").exists():
+        lacks = lacks | {"linux.devices[1]": "no FUSE"}
     there = (leftovers.cgroup2_mounts()[0] / "cgroup.controllers").read_text().split()
     return {path: why for path, why in lacks.items() if CONTROLLERS.get(path) not in there}
 
