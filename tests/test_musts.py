@@ -199,6 +199,37 @@ MUSTS: list[tuple[str, dict[str, Any], str]] = [
         'linux.resources.unified["cgroup.freeze"]: is no limit: the runtime alone writes it',
     ),
     (
+        "an action without an errno has none",
+        {"linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}},
+        (
+            "linux.seccomp.defaultErrnoRet: linux.seccomp.defaultAction SCMP_ACT_ALLOW has none:"
+            " it is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE"
+        ),
+    ),
+    (
+        "an action without an errno has none",
+        {
+            "linux.seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL", "errnoRet": 0}],
+            }
+        },
+        (
+            "linux.seccomp.syscalls[0].errnoRet: linux.seccomp.syscalls[0].action SCMP_ACT_KILL has none:"
+            " it is for SCMP_ACT_ERRNO and SCMP_ACT_TRACE"
+        ),
+    ),
+    (
+        "a seccomp rule has a name",
+        {"linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_KILL"}]}},
+        "linux.seccomp.syscalls[0].names: must have at least one name",
+    ),
+    (
+        "listenerMetadata comes with listenerPath",
+        {"linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}},
+        "linux.seccomp.listenerMetadata: must not be set without linux.seccomp.listenerPath",
+    ),
+    (
         "maskedPaths are absolute",
         {"linux.maskedPaths": ["/a", "proc/kcore"]},
         'linux.maskedPaths[1]: must be an absolute path, got "proc/kcore"',

@@ -153,9 +153,25 @@ def test_a_megabyte_of_arguments_and_environment(minirunc: Runtime, bundle: Call
 
 
 def test_too_many_arguments(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
-    """process.args: more than the kernel takes."""
+    """process.args: more than the kernel takes is told before the start, with what it takes."""
     result = minirunc.run(bundle(["true", "x" * 132000]))
-    assert (result.status, result.out, result.err) == (255, "", "exec true: argument list too long\n")
+    assert (result.status, result.out) == (1, "")
+    why = "process.args[1] has 132000 bytes, the kernel takes 131071"
+    assert f"unable to start container process: exec: argument list too long: {why}" in result.err
+
+
+def test_arguments_have_a_quarter_of_the_stack(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """process.rlimits: RLIMIT_STACK bounds them, in create, too, and no closer than the kernel does."""
+    made = bundle(["true", *["x" * 999] * 250])
+    made.process["rlimits"].append({"type": "RLIMIT_STACK", "soft": 1 << 20, "hard": 1 << 20})
+    assert minirunc.run(made).status == 0
+    made.process["args"] += ["x" * 999] * 20
+    made.write()
+    for command in ("run", "create"):
+        result = minirunc(command, "--bundle", made.path, minirunc.id())
+        assert result.status == 1
+        assert "process.args and process.env take " in result.err
+        assert ", the kernel takes 262144: a quarter of RLIMIT_STACK, at most 6 MiB" in result.err
 
 
 # --- env ---

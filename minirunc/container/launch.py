@@ -101,7 +101,7 @@ def prepare(hand: Hand, root: int, process: Process, *, make_cwd: bool, seccomp:
         log.warning(line)
     # Before the limits, which bind the hand, too.
     fits = SIZE // 2 - (len(seccomp.program) if seccomp else 0)
-    argv, envp = _arguments(hand, process.args, variables, fits)
+    argv, envp = _arguments(hand, process, variables, fits)
     if process.apparmor_profile or process.selinux_label:
         _ask_for_labels(hand, root, process)
     path = _try_as_user(hand, process, variables, available, late, streams)
@@ -315,12 +315,18 @@ def _filter(do: Batch, wanted: "Filter") -> None:
         do.on_failure(errno, do.exit_group(255))
 
 
-def _arguments(hand: Hand, args: list[str], variables: list[str], room: int) -> tuple[Words | int, Words | int]:
+def _arguments(hand: Hand, process: Process, variables: list[str], room: int) -> tuple[Words | int, Words | int]:
     """argv and envp for the last batch; where they have not room in it, the addresses of both in the hand's memory."""
-    argv = [text.encode("utf-8", "surrogateescape") for text in args]
+    argv = [text.encode("utf-8", "surrogateescape") for text in process.args]
     envp = [text.encode("utf-8", "surrogateescape") for text in variables]
     if sum(map(len, argv)) + sum(map(len, envp)) + 16 * (len(argv) + len(envp)) < room:
         return Words(*argv, 0), Words(*envp, 0)
+    from resource import RLIMIT_STACK, getrlimit  # most are far away from the kernel's limits
+
+    from minirunc.config.process import args
+
+    stack = [limit.soft for limit in process.rlimits if limit.type == "RLIMIT_STACK"]
+    args.check_size(argv, envp, stack[0] if stack else getrlimit(RLIMIT_STACK)[0])
     return _loaded(hand, argv), _loaded(hand, envp)
 
 

@@ -102,7 +102,7 @@ def test_masked_paths_with_dots(tmp_path: Path, minirunc: Runtime, bundle: Calla
             (made.rootfs / "magic").symlink_to(f"/proc/self/root{host}")
             made.linux[field] = ["/magic/directory"]
             refused(minirunc.run(made), "too many levels of symbolic links")
-            for path in some(["/..", "", "/", "/./", "..."], 1):
+            for path in some(["/..", "//", "/", "/./", "/..."], 1):
                 made.linux[field] = [path]
                 refused(minirunc.run(made), "is the root itself")
 

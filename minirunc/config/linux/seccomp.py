@@ -8,6 +8,7 @@ import posix
 
 from minirunc.base.errors import ConfigError
 from minirunc.base.record import Record, UInt32, UInt64
+from minirunc.config import none_of
 from minirunc.kernel.hand import Batch
 from minirunc.kernel.syscalls import Fd, Words
 
@@ -67,6 +68,7 @@ BPF_DATA = "run.oci.seccomp_bpf_data"
 _RECEIVER_VARIABLE = "RUN_OCI_SECCOMP_RECEIVER"
 
 _ARGUMENTS = 6  # a system call's
+_INSTRUCTIONS = 4096  # of a filter: BPF_MAXINSNS
 _SET_MODE_FILTER = 1
 
 
@@ -164,7 +166,7 @@ def check(config: "Config") -> None:
     for index, name in enumerate(seccomp.flags or ()):
         where = f"linux.seccomp.flags[{index}]"
         if name not in FLAGS:
-            raise ConfigError(where, f"seccomp flag {name} is not known to runc")
+            raise none_of(FLAGS, where, f"seccomp flag {name} is not known to runc")
         if name == _WAIT_KILLABLE_RECV and not asks(seccomp) and BPF_DATA not in config.annotations:
             why = f"{name} is for filters with SCMP_ACT_NOTIFY, which no linux.seccomp.syscalls[].action is"
             raise ConfigError(where, why)
@@ -172,8 +174,13 @@ def check(config: "Config") -> None:
         raise ConfigError("linux.seccomp.listenerMetadata", "must not be set without linux.seccomp.listenerPath")
     for index, name in enumerate(seccomp.architectures):
         if name not in ARCHITECTURES:
-            raise ConfigError(f"linux.seccomp.architectures[{index}]", f"string {name} is not a valid arch for seccomp")
+            where = f"linux.seccomp.architectures[{index}]"
+            raise none_of(ARCHITECTURES, where, f"string {name} is not a valid arch for seccomp")
     _check_action("linux.seccomp", "defaultAction", seccomp.default_action, seccomp.default_errno_ret)
+    compared = sum(len(rule.names) * len(rule.args) for rule in seccomp.syscalls)
+    if compared > _INSTRUCTIONS:  # libseccomp would take minutes to find that out
+        why = f"compares {compared} arguments, the kernel takes {_INSTRUCTIONS} instructions"
+        raise ConfigError("linux.seccomp.syscalls", why)
     for index, rule in enumerate(seccomp.syscalls):
         where = f"linux.seccomp.syscalls[{index}]"
         _check_action(where, "action", rule.action, rule.errno_ret)
@@ -193,18 +200,21 @@ def _check_rule(rule: Syscall, where: str) -> None:
             raise ConfigError(f"{where}.args[{number}].index", why)
         if arg.op not in OPERATORS:
             why = f"string {arg.op} is not a valid operator for seccomp"
-            raise ConfigError(f"{where}.args[{number}].op", why)
+            raise none_of(OPERATORS, f"{where}.args[{number}].op", why)
 
 
 def _check_action(where: str, member: str, action: str, errno_ret: int | None) -> None:
     if action not in ACTIONS:
-        raise ConfigError(f"{where}.{member}", f"string {action} is not a valid action for seccomp")
+        raise none_of(ACTIONS, f"{where}.{member}", f"string {action} is not a valid action for seccomp")
     if action == _NOTIFY and member == "defaultAction":
         raise ConfigError(f"{where}.{member}", "SCMP_ACT_NOTIFY cannot be used as default action")
     most = WITH_DATA.get(action)
-    if most is not None and errno_ret is not None and errno_ret > most:
+    if errno_ret is not None and (most is None or errno_ret > most):
         name = "defaultErrnoRet" if member == "defaultAction" else "errnoRet"
-        raise ConfigError(f"{where}.{name}", f"expected an integer from 0 to {most}, got {errno_ret}")
+        why = f"{where}.{member} {action} has none: it is for {' and '.join(WITH_DATA)}"
+        if most is not None:
+            why = f"expected an integer from 0 to {most}, got {errno_ret}"
+        raise ConfigError(f"{where}.{name}", why)
 
 
 def _check_notify(config: "Config", rule: Syscall, where: str) -> None:
