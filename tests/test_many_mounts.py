@@ -9,6 +9,7 @@ import pytest
 
 from minirunc.config.mounts.attach import MANY
 from tests import inside
+from tests.attacks.attackers import without
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Runtime
 from tests.test_namespaces import mapped
@@ -163,3 +164,16 @@ def test_ten_thousand(minirunc: Runtime, bundle: Callable[..., Bundle], kind: st
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < CPU_S
     assert os.listdir(minirunc.root) == []
+
+
+def test_sys_of_the_host_is_read_only_throughout(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """In a user namespace /sys bound with `ro` takes its cgroups along, among many as well (CVE-2023-25809)."""
+    made = filled(mapped(without(bundle("cat /proc/self/mountinfo"), "/sys", "/sys/fs/cgroup")))
+    made.without_namespace("network")
+    (made.rootfs / "its").mkdir()
+    made.mount("/its", "bind", "/sys", "rbind", "nosuid", "noexec", "nodev", "ro")
+    result = minirunc.run(made)
+    assert (result.status, result.err) == (0, "")
+    found = {point: mount.options for point, mount in inside.mounts(result.out).items() if point.startswith("/its")}
+    assert len(found) > 1
+    assert [point for point, options in found.items() if "ro" not in options] == []

@@ -147,6 +147,8 @@ class _Many:
         source = mount.source
         if options.bind and not source.startswith("/"):
             source = f"{self.place.bundle}/{source}"
+        if self.place.userns and source.rstrip("/") == "/sys":
+            return False  # not only the uppermost mount of it is made read-only (CVE-2023-25809)
         root, in_root = self.place.tree.at(clean)
         kind = self._kind(mount, options, root, source)
         above, _, last = in_root.lstrip("/").rpartition("/")
@@ -183,7 +185,7 @@ class _Many:
 
     def _look(self, source: str) -> int:
         """What to make where its target is missing, as far as it can be told from here; 0 if not."""
-        if self.place.userns or source.startswith(self.place.rootfs):
+        if source.startswith(self.place.rootfs):  # what is mounted there is not to be seen from here
             return 0
         try:
             return posix.stat(source).st_mode & target.KIND
