@@ -291,7 +291,10 @@ def found(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 INVALID = 'closID: invalid intelRdt.ClosID "{}": the name of a directory, or "/" for the default group'
 REFUSED = [
-    *(({"closID": name}, INVALID.format(name)) for name in (".", "..", "a/b", "/a", "info", "mon_groups", "mon_data")),
+    *(
+        ({"closID": name}, INVALID.format(name))
+        for name in (".", "..", "a/b", "/a", "info", "mon_groups", "mon_data", "x" * 256)
+    ),
     (
         {"closID": "none"},
         (
@@ -299,6 +302,7 @@ REFUSED = [
             ' empty): no group "none" in resctrl'
         ),
     ),
+    ({"closID": "a\n"}, "closID: must not contain newlines"),
     ({"memBwSchema": "0=20"}, 'memBwSchema: must start with "MB:", got "0=20"'),
     ({"memBwSchema": "MB:0=20\nL3:0=f"}, "memBwSchema: must not contain newlines"),
     ({"schemata": ["L3:0=f", "L3:0=f\nMB:0=1"]}, "schemata[1]: must not contain newlines"),

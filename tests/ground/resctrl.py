@@ -295,6 +295,7 @@ class Server:
 def main() -> None:
     """Mount, say so, serve."""
     directory, features = sys.argv[1:]
+    local().prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL: it ends with the tests
     fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={fd},rootmode=40755,user_id=0,group_id=0,allow_other"
     local().mount("resctrl", directory, "fuse", 0, options)

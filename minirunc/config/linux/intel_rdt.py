@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _WHERE = "linux.intelRdt"
 _KERNELS = ("info", "mon_data", "mon_groups")  # directories beside the groups
+_LONGEST = 255  # bytes of a name
 _DECIMAL = ("MB", "SMBA")  # the others have masks
 _FAILED = "unable to apply Intel RDT configuration"
 
@@ -33,16 +34,17 @@ def check(config: "Config") -> None:
     rdt = config.linux.intel_rdt
     if rdt is None:
         return
-    if rdt.clos_id != "/" and ("/" in rdt.clos_id or "\n" in rdt.clos_id or rdt.clos_id in (".", "..", *_KERNELS)):
-        why = f'invalid intelRdt.ClosID "{rdt.clos_id}": the name of a directory, or "/" for the default group'
+    lines = [("closID", rdt.clos_id), ("memBwSchema", rdt.mem_bw_schema)]
+    lines += [(f"schemata[{index}]", line) for index, line in enumerate(rdt.schemata)]
+    for member, line in lines:
+        if "\n" in line:
+            raise ConfigError(f"{_WHERE}.{member}", "must not contain newlines")
+    name = rdt.clos_id
+    if name != "/" and ("/" in name or name in (".", "..", *_KERNELS) or len(name.encode()) > _LONGEST):
+        why = f'invalid intelRdt.ClosID "{name}": the name of a directory, or "/" for the default group'
         raise ConfigError(f"{_WHERE}.closID", why)
     if rdt.mem_bw_schema and not rdt.mem_bw_schema.startswith("MB:"):
         raise ConfigError(f"{_WHERE}.memBwSchema", f'must start with "MB:", got "{rdt.mem_bw_schema}"')
-    lines = [("memBwSchema", rdt.mem_bw_schema)]
-    lines += [(f"schemata[{index}]", line) for index, line in enumerate(rdt.schemata)]
-    for name, line in lines:
-        if "\n" in line:
-            raise ConfigError(f"{_WHERE}.{name}", "must not contain newlines")
     try:
         with Tree() as tree:
             _check_kernel(rdt, tree)
@@ -73,13 +75,14 @@ def _check_existing(rdt: IntelRdt, tree: Tree) -> None:
         return
     try:
         has = _values(tree.read(f"{path}/schemata"))
-        step = int(tree.read("/info/MB/bandwidth_gran")) if rdt.mem_bw_schema else 1
+        step = int(tree.read("/info/MB/bandwidth_gran")) or 1 if rdt.mem_bw_schema else 1
     except (OSError, ValueError) as error:
         raise ConfigError(f"{_WHERE}.closID", f'"{rdt.clos_id}" is not to be read: {error}') from None
     for name, line in (("l3CacheSchema", rdt.l3_cache_schema), ("memBwSchema", rdt.mem_bw_schema)):
         for key, wanted in _values(line).items():
             up = -(-wanted // step) * step if key[0] in _DECIMAL and isinstance(wanted, int) else wanted
             if has.get(key) not in (wanted, up):  # the kernel rounds bandwidths up
+                line = line.replace("\n", "\\n")
                 why = f'"{line}" is not what the existing group of linux.intelRdt.closID "{rdt.clos_id}" has: {key[0]}:'
                 raise ConfigError(f"{_WHERE}.{name}", f"{why}{key[1]}={_shown(key[0], has.get(key))}")
 
