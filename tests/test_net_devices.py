@@ -382,6 +382,10 @@ class TestRefused:
         """What the kernel takes."""
         assert loaded({"linux.netDevices": {"eth0": {"name": name}}}).linux.net_devices["eth0"].name == name
 
+    def test_null_is_a_device_under_its_own_name(self) -> None:
+        """It is not passed over."""
+        assert loaded({"linux.netDevices": {"eth0": None}}).linux.net_devices["eth0"].name == ""
+
     def test_a_nul_byte(self) -> None:
         """In the key and in the name."""
         assert "NUL" in refusal({"linux.netDevices": {"a\0": {}}})

@@ -48,6 +48,12 @@ def test_absent_and_null_members_take_their_defaults() -> None:
     assert record.inner == Inner(a_flag=False, names=[])
 
 
+def test_a_record_by_name_that_is_null_is_there_with_its_defaults() -> None:
+    """As in Go: what asks for something by its name alone is not lost."""
+    record = Outer.parse({"name": "x", "byName": {"a": None}, "labels": {"b": None}})
+    assert (record.by_name, record.labels) == ({"a": Inner(a_flag=False, names=[])}, {})
+
+
 def test_records_share_no_default_list_or_record() -> None:
     one, two = Outer.parse({"name": "1"}), Outer.parse({"name": "2"})
     one.limits.append(Limit(type="a", soft=1))
@@ -60,7 +66,7 @@ def test_values_are_read_into_nested_records() -> None:
     record = Outer.parse({
         "name": "x",
         "limits": [{"type": "a", "soft": 2**64 - 1}, {"type": "b", "soft": 0, "hard": 1}],
-        "byName": {"one": {"aFlag": True}, "two": {"names": ["n"]}, "three": None},
+        "byName": {"one": {"aFlag": True}, "two": {"names": ["n"]}},
         "labels": {"a": "b", "c": None},
         "class": "RT",
         "anything": [1, {"x": None}],

@@ -156,6 +156,8 @@ def _dict_of(kind: "Any") -> "Callable[[Any], Any]":
             for name, item in value.items():
                 if item is not None:
                     result[name] = convert(item)
+                elif isinstance(kind, RecordType):  # it is there, and says nothing: {"eth0": null} asks for a device
+                    result[name] = convert({})
         except Wrong as wrong:
             wrong.steps.append(f'["{name}"]')
             raise
