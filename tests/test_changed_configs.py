@@ -119,4 +119,4 @@ def test_changed_config_runs_or_is_refused_and_nothing_is_left(runs: Runs, numbe
         assert runs.wrong(config) == ""
 
     clean()
-    assert runs.tried / 10 < runs.ran < runs.tried  # both are tried
+    assert 2 < runs.ran < runs.tried  # else nothing is shown
