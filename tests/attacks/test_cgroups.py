@@ -146,8 +146,6 @@ ANNOTATIONS = {
     },
     "run.oci.systemd.subgroup": "../../..",
     "run.oci.systemd.force_cgroup_v1": "{host}/directory",
-    "run.oci.seccomp.receiver": "{host}/socket",
-    "run.oci.seccomp_bpf_data": "AAAA",
     "module.wasm.image/variant": "compat",
     "org.criu.config": "{host}/file",
     "../../x": "../../x",
