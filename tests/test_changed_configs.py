@@ -75,6 +75,7 @@ class Runs:
         command += ["tests.fuzz.births", minirunc.binary, str(directory), minirunc.token]
         self.process = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.tried = self.ran = 0
+        self.said: list[str] = []
 
     def wrong(self, config: dict[str, Any]) -> str:
         """What is wrong with a run of it; empty if nothing is."""
@@ -82,9 +83,10 @@ class Runs:
         assert self.process.stdout
         self.process.stdin.write(json.dumps(config) + "\n")
         self.process.stdin.flush()
-        wrong, ran = json.loads(self.process.stdout.readline())
+        wrong, ran, said = json.loads(self.process.stdout.readline())
         self.tried += 1
         self.ran += ran
+        self.said.append(said[-300:])
         return str(wrong)
 
 
@@ -104,7 +106,7 @@ def test_unchanged_configs_run(runs: Runs) -> None:
     """What the changes are made to."""
     for config in (runnable(), *(base(number) for number in range(4))):
         assert runs.wrong(config) == ""
-    assert runs.ran == runs.tried
+    assert runs.ran == runs.tried, runs.said
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -119,4 +121,4 @@ def test_changed_config_runs_or_is_refused_and_nothing_is_left(runs: Runs, numbe
         assert runs.wrong(config) == ""
 
     clean()
-    assert 2 < runs.ran < runs.tried  # else nothing is shown
+    assert 2 < runs.ran < runs.tried, runs.said  # else nothing is shown

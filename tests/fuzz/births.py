@@ -2,7 +2,8 @@
 
     unshare -m -u -i -n --propagation private python -m tests.fuzz.births MINIRUNC DIRECTORY TOKEN [SEED COUNT]
 
-Without a seed, each line of stdin is a config, and each line of stdout what is wrong with its run: `""` if nothing.
+Without a seed, each line of stdin is a config, each line of stdout what is wrong with its run (`""` if nothing is),
+whether it was started, and what was said.
 A config works or gets one clean error; either way nothing is left. DIRECTORY holds rootfs/. Prints a JSON summary.
 What could reach the host is put back before a config is used (`tamed`): the sources of mounts, namespaces to join,
 hooks, the rootfs and the cgroup are of a few harmless kinds. Nothing is started but hooks and, by a run, what the
@@ -98,6 +99,7 @@ class Trial:
         self.mounts = set(Path("/proc/self/mountinfo").read_text().splitlines())
         self.children = leftovers.children()
         self.created = False  # whether the last one was
+        self.said = ""  # by the last run
 
     def command(self, *words: str) -> tuple[int, str]:
         """Exit status and stderr; a file, as a container keeps it."""
@@ -116,6 +118,7 @@ class Trial:
         except subprocess.TimeoutExpired:
             self.command("delete", "--force", name)
             return f"does not end; {self.left()}"
+        self.said = said
         errors = [line for line in said.splitlines() if " level=error " in line]
         if "internal error" in said or "Traceback" in said or len(errors) > 1 or (errors and status != 1):
             return f"run ended with {status}: {said}; {self.left()}"
@@ -177,7 +180,7 @@ def serve(minirunc: str, directory: str, token: str) -> None:
     trial = Trial(minirunc, Path(directory), token)
     for number, line in enumerate(sys.stdin):
         config = tamed(json.loads(line), f"/{token}/{number}", number)
-        print(json.dumps([trial.run(config, f"{token}-{number}"), trial.created]), flush=True)
+        print(json.dumps([trial.run(config, f"{token}-{number}"), trial.created, trial.said]), flush=True)
 
 
 def main(minirunc: str, directory: str, token: str, seed: str, count: str) -> None:
