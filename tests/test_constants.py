@@ -8,7 +8,10 @@ from minirunc.kernel import constants
 
 HEADERS = """asm/ioctls linux/close_range linux/fcntl linux/magic linux/mount linux/openat2 linux/prctl
     linux/sched linux/sockios linux/stat""".split()  # noqa: SIM905
-ELSEWHERE = ("MNT_DETACH",)  # in glibc's <sys/mount.h>, which does not go with <linux/mount.h>
+ELSEWHERE = (
+    "MNT_DETACH",  # in glibc's <sys/mount.h>, which does not go with <linux/mount.h>
+    "STATX_MNT_ID_UNIQUE",  # Linux 6.8: headers of distributions are older
+)
 
 
 def names() -> dict[str, int]:

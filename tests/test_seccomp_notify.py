@@ -61,8 +61,9 @@ def test_agent_gets_state_and_listener(minirunc: Runtime, bundle: Callable[..., 
     made = notifying(bundle("mkdir /dev/shm/x"), path, listenerMetadata="for ünder\n")
     made.process["noNewPrivileges"] = nnp
     made.config["annotations"] = {"a": "1"}
+    id = minirunc.id()
     with agent(path, down) as asked:
-        assert minirunc.run(made, id="c") == (1, "", DOWN)
+        assert minirunc.run(made, id=id) == (1, "", DOWN)
     (message,) = asked.messages
     assert asked.kinds == ["anon_inode:seccomp notify"]
     pid = message["pid"]
@@ -73,7 +74,7 @@ def test_agent_gets_state_and_listener(minirunc: Runtime, bundle: Callable[..., 
         "metadata": "for ünder\n",
         "state": {
             "ociVersion": "1.3.0",
-            "id": "c",
+            "id": id,
             "status": "creating",
             "pid": pid,
             "bundle": str(made.path),
@@ -164,11 +165,11 @@ def test_start_container_hook_has_one_too(
     made.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
     with agent(path, down) as asked:
         if command == "run":
-            result = minirunc.run(made, id="c")
+            result = minirunc.run(made)
         else:
-            minirunc.create(made, id="c")
-            result = minirunc("start", "c")
-            minirunc("delete", "--force", "c")
+            id = minirunc.create(made)
+            result = minirunc("start", id)
+            minirunc("delete", "--force", id)
     assert result.status == 1
     assert "Network is down" in result.err
     assert "seccomp notify" not in result.err

@@ -50,7 +50,7 @@ def _everything() -> dict[str, Any]:
                 "burst": 1000,
                 "cpus": "0-1",
                 "mems": "0",
-                "idle": 1,
+                "idle": 0,
             },
             "pids": {"limit": 64},
             "blockIO": {

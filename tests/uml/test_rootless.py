@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ground import leftovers
 from tests.ground.bundle import Bundle
 from tests.ground.rootless import given, ordinary_user
 from tests.ground.runtime import Runtime, wait_until
@@ -62,8 +63,13 @@ def test_controller_that_is_not_delegated_is_named(
 ) -> None:
     """linux.resources: what the cgroup above does not give is an error with the line of systemd's that would."""
     made = given(bundle(), home)
-    made.linux["resources"]["cpu"] = {"cpus": "0"}
-    result = minirunc.run(made)
+    made.linux["resources"]["pids"] = {"limit": 9}
+    given_below = leftovers.cgroup2_mounts()[0] / "cgroup.subtree_control"
+    given_below.write_text("-pids")
+    try:
+        result = minirunc.run(made)
+    finally:
+        given_below.write_text("+pids")
     assert result.status == 1
-    assert "linux.resources.cpu: the cpuset controller is not available in this cgroup" in result.err
-    assert "Delegate=cpuset in user@.service" in result.err
+    assert "linux.resources.pids: the pids controller is not available in this cgroup" in result.err
+    assert "Delegate=pids in user@.service" in result.err

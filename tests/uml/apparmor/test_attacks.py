@@ -71,7 +71,9 @@ def test_exec_in_a_user_namespace_with_a_forged_proc_has_the_label(
     """A procfs is below what covers it, so that the kernel allows another."""
     id = start_covered(minirunc, mapped(victim))
     minirunc.ok("exec", "--detach", "--pid-file", tmp_path / "pid", id, "sleep", "1000")
-    assert Path(f"/proc/{(tmp_path / 'pid').read_text()}/attr/apparmor/current").read_text() == BOX
+    process = Path(f"/proc/{(tmp_path / 'pid').read_text()}")
+    wait_until(lambda: process.joinpath("comm").read_text() == "sleep\n", "it is the program")
+    assert process.joinpath("attr/apparmor/current").read_text() == BOX
     assert not written(victim.rootfs / "forged")
 
 
