@@ -232,6 +232,40 @@ def test_forks_by_clone3_makes_a_sibling(hand: Hand) -> None:
     assert hands.status(hand.pid, "Name") == "renamed"
 
 
+def test_work_is_done_while_the_hand_is_at_it(hand: Hand) -> None:
+    """The batch is under way by then: the hand itself waits for what the work does."""
+    ends = os.pipe()
+    inside = hand.send_fd(ends[0])
+    with hand.batch(lambda: os.close(ends[1])) as do:
+        do.close(inside)
+        read = do.read(hand.send_fd(ends[0]), Out(1), 1)  # the end of the file, once all writers are gone
+    os.close(ends[0])
+    assert int(read) == 0
+
+
+def test_work_that_fails_leaves_who_serves_the_next_batch(hand: Hand) -> None:
+    """Its error is what one gets, when the answer has been heard."""
+    first = hand.pid
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), hand.batch(fail) as do:
+        do.forks(do.clone3(CLONE_PARENT))
+    with hand.batch() as do:
+        pid = do.getpid()
+    assert int(pid) == hand.pid != first
+
+
+def test_work_of_a_batch_in_parts_is_done_once(hand: Hand) -> None:
+    """Whatever its size."""
+    done: list[int] = []
+    with hand.batch(lambda: done.append(1)) as do:
+        for _ in range(2 * SIZE // 64):
+            do.getpid()
+    assert done == [1]
+
+
 def test_forks_that_fails_leaves_the_hand(hand: Hand) -> None:
     """An error as any other, and the same process answers."""
     first = hand.pid

@@ -30,6 +30,7 @@ from minirunc.kernel.hand import Hand
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.linux.net_devices import Moved
+    from minirunc.config.linux.seccomp import Filter
 
 
 class Options:
@@ -88,7 +89,7 @@ class Birth:
             user.keep_groups(self.config.annotations, self.config.process.user)
         self.kinds = namespaces.flags(self.config.linux.namespaces)
         self.store.check_free()  # before the cgroup, which is in use by then, too
-        self.filter = launch.filter_of(self.config, self.store)
+        self.filter: Filter | None = None
         self.state = self._intent()
         self.cgroup = -1
         self.root = -1
@@ -179,7 +180,7 @@ class Birth:
         try:
             log.debug("nsexec container setup: joining and making the namespaces")  # runc's words: tools look for them
             fifo = self.store.path(FIFO) if self.options.waits else ""
-            self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo)
+            self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo, self._find_filter)
             if config.linux.intel_rdt:
                 from minirunc.config.linux import intel_rdt
 
@@ -220,6 +221,9 @@ class Birth:
         except Error as error:
             error.add_note("unable to start container process")
             raise
+
+    def _find_filter(self) -> None:
+        self.filter = launch.filter_of(self.config, self.store)
 
     def _mounts_own(self) -> bool:
         return namespaces.is_new(self.config.linux.namespaces, "mount")

@@ -31,14 +31,20 @@ from minirunc.kernel.constants import (
 from minirunc.kernel.hand import Hand
 from minirunc.kernel.syscalls import Fd, Out
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 EPERM = 1
 F_SETFL = 4
 
 
-def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) -> int | None:
+def enter(
+    hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str, meanwhile: "Callable[[], None]"
+) -> int | None:
     """Bring the hand inside; returns its fd of the fifo, which is made if a path is given.
 
-    Without a path of a cgroup it stays in the caller's.
+    Without a path of a cgroup it stays in the caller's. `meanwhile` is called while the kernel makes the namespaces.
     """
     cgroup, program, fifo = _open(hand, config, cgroup_on_host, fifo_on_host)
     listed = config.linux.namespaces
@@ -58,7 +64,7 @@ def enter(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) ->
     try:
         if new & CLONE_NEWTIME:
             flags = _new_time(hand, config, cgroup, flags)
-        with hand.batch() as do:
+        with hand.batch(meanwhile) as do:
             if program >= 0:
                 bpf.attach(do, cgroup, program)
             do.forks(do.clone3(flags, cgroup=cgroup if flags & CLONE_INTO_CGROUP else 0))

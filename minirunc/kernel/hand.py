@@ -23,6 +23,7 @@ from minirunc.kernel.syscalls import Arg, Calls, Fd, Out, Result, Words, failure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Callable
 
 EPERM, ETXTBSY, EPIPE, ECONNRESET = 1, 26, 32, 104
 TOLERATE = 1
@@ -81,12 +82,12 @@ class _Data:
 class Batch(Calls):
     """Calls being gathered; `with hand.batch() as do:` sends them when the block ends."""
 
-    __slots__ = ("entries", "hand", "reply")
+    __slots__ = ("entries", "hand", "meanwhile")
 
-    def __init__(self, hand: "Hand") -> None:
+    def __init__(self, hand: "Hand", meanwhile: "Callable[[], None] | None" = None) -> None:
         self.hand = hand
+        self.meanwhile = meanwhile
         self.entries: list[tuple[str, tuple[Arg, ...], int, Result]] = []
-        self.reply = b""
 
     def __enter__(self) -> "Batch":
         return self
@@ -132,6 +133,7 @@ class Batch(Calls):
         middle = 0 if depends else len(self.entries) // 2
         first, second = Batch(self.hand), Batch(self.hand)
         first.entries, second.entries = self.entries[:middle], self.entries[middle:]
+        second.meanwhile = self.meanwhile
         for index, entry in enumerate(second.entries):
             entry[3].index = index
         return first, second
@@ -213,24 +215,19 @@ class Hand:
             raise
 
     def _spawn(self, argv: list[str], end: int) -> int:
+        files = [(posix.POSIX_SPAWN_DUP2, end, self.control)]
         while True:
+            path = f"/proc/self/fd/{image(not_at=self.control)}"
             try:
-                return posix.posix_spawn(
-                    f"/proc/self/fd/{image(not_at=self.control)}",
-                    argv,
-                    {},
-                    file_actions=[(posix.POSIX_SPAWN_DUP2, end, self.control)],
-                    setsigmask=(),
-                    setsigdef=_SIGNALS,
-                )
+                return posix.posix_spawn(path, argv, {}, file_actions=files, setsigmask=(), setsigdef=_SIGNALS)
             except OSError as error:
                 if error.errno != ETXTBSY:
                     raise
                 renew()
 
-    def batch(self) -> Batch:
-        """A new batch; nothing happens before its block ends."""
-        return Batch(self)
+    def batch(self, meanwhile: "Callable[[], None] | None" = None) -> Batch:
+        """A new batch; nothing happens before its block ends. `meanwhile` is called while the hand is at it."""
+        return Batch(self, meanwhile)
 
     def execute(self, batch: Batch) -> None:
         """Send, wait for the results, put them in place; raises SyscallError naming the call that failed.
@@ -246,10 +243,14 @@ class Hand:
                 self.execute(half)
             return
         self._send(message)
-        self._take(batch, message, outs, self._receive(message))
-        _, _, flags, result = batch.entries[-1]
-        if flags & FORKS and result.value > 0:
-            self._go_on_as(result.value)
+        try:
+            if batch.meanwhile:
+                batch.meanwhile()
+        finally:  # whatever that says: who serves the next batch is in the answer
+            self._take(batch, message, outs, self._receive(message))
+            _, _, flags, result = batch.entries[-1]
+            if flags & FORKS and result.value > 0:
+                self._go_on_as(result.value)
 
     def _go_on_as(self, pid: int) -> None:
         """The hand forked and ends: the child serves the next batch."""
