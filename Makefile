@@ -54,7 +54,7 @@ install: all  ## copy minirunc to PREFIX (/usr/local), below DESTDIR
 	@install -d "$(DESTDIR)$(lib)" "$(DESTDIR)$(PREFIX)/bin"
 	@rm -rf "$(DESTDIR)$(lib)"/*
 	@site=$$($(python) -c 'import sysconfig; print(sysconfig.get_path("platlib"))'); \
-	cp -rL minirunc "$$site"/{click,pyroute2,prctl.py,_prctl*.so} "$(DESTDIR)$(lib)"
+	cp -rL minirunc "$$site"/{click,jeepney,pyroute2,prctl.py,_prctl*.so} "$(DESTDIR)$(lib)"
 	@find "$(DESTDIR)$(lib)" -name __pycache__ -prune -exec rm -r {} +
 	@$(python) -m compileall -q --invalidation-mode unchecked-hash -s "$(DESTDIR)/" -p / "$(DESTDIR)$(lib)"
 	@$(python) -IS -X no_debug_ranges minirunc/base/packing.py "$(DESTDIR)$(lib)" "$(DESTDIR)$(lib)/minirunc.pack" "$(lib)"
@@ -107,7 +107,7 @@ $(python) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["pr
 endef
 
 .venv/runtime: .venv/made pyproject.toml
-	@$(say) 'installing click, pyroute2 and python-prctl in .venv'
+	@$(say) 'installing click, jeepney, pyroute2 and python-prctl in .venv'
 	@$(call pip,p["dependencies"])
 	@touch $@
 

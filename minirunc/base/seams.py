@@ -15,6 +15,14 @@ def click() -> "ModuleType":
     return _third_party("click")
 
 
+def jeepney() -> "ModuleType":
+    """jeepney's D-Bus messages, without its connections, which know no deadline for the way in; 0.02 s."""
+    _third_party("jeepney")
+    from jeepney import low_level
+
+    return low_level  # type: ignore[no-any-return]
+
+
 def json() -> "ModuleType":
     """The whole json package: words a syntax error, writes indented text."""
     import json
