@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,23 @@ def test_command_runs_in_the_current_directory_with_the_environment_given() -> N
     """The host's files are there under the same names."""
     result = uml.run(["sh", "-c", 'pwd; echo "$WORD"; uname -n'], environment={"WORD": "two words"})
     assert result == (0, f"{os.getcwd()}\ntwo words\numl\n")
+
+
+def test_systemd_is_the_first_process_if_asked_for(tmp_path: Path) -> None:
+    """The command is a service of it, and its status, output and directory come back as they do without."""
+    result = uml.run(["sh", "-c", "pwd; cat /proc/1/comm /proc/self/cgroup; exit 7"], systemd=True)
+    assert result == (7, f"{os.getcwd()}\nsystemd\n0::/system.slice/ground.service\n")
+
+
+def test_systemd_writes_nothing_of_the_hosts() -> None:
+    """What is written is gone with it; but below /var/tmp it stays, as without systemd."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as kept, tempfile.TemporaryDirectory(dir="/opt") as lost:
+        script = f"test -d {lost} && touch {kept}/made {lost}/made /etc/minirunc-made; rm -r /etc/machine-id"
+        assert uml.run(["sh", "-c", script], systemd=True) == (0, "")
+        assert os.listdir(kept) == ["made"]
+        assert os.listdir(lost) == []
+        assert not os.path.exists("/etc/minirunc-made")
+        assert os.path.exists("/etc/machine-id")
 
 
 def test_two_at_once() -> None:

@@ -1,8 +1,7 @@
 #!/bin/sh
 # The first process in User-Mode Linux: makes the place, runs one command, powers off.
 #   $1: a directory of the host with `command`; `booted`, `output` and `status` are left there
-box=$1
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+. "${0%/*}/uml-common.sh"
 
 prepare() {
     set -e
@@ -22,20 +21,10 @@ prepare() {
     ip link set lo up
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     echo +cpu +io +memory +pids >/sys/fs/cgroup/cgroup.subtree_control
-    for module in fs/overlayfs/overlay fs/fuse/fuse drivers/net/veth drivers/block/loop; do
-        busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/$module.ko"
-    done
-    busybox insmod "/usr/lib/uml/modules/$(uname -r)/kernel/drivers/net/dummy.ko" numdummies=0
+    load_modules
 }
 
 # In a subshell, because `set -e` means nothing in a function under `if`.
 (prepare)
-if [ $? = 0 ]; then
-    : >"$box/booted"
-    # TMPDIR and not /tmp: what is to be tested may itself lie below /tmp.
-    TMPDIR=/run/tmp GROUND=uml setsid -w "$box/command" </dev/null >"$box/output" 2>&1
-    echo $? >"$box/status"
-fi
-sync
-echo o >/proc/sysrq-trigger
-sleep 60
+test $? != 0 || run_command
+power_off

@@ -1,6 +1,6 @@
 """User-Mode Linux (linux.uml): a second kernel, with every cgroup v2 controller, on the files of the host.
 
-By hand: `.venv/bin/python -m tests.ground.uml COMMAND [ARGUMENT...]` runs a command in it, as root.
+By hand: `.venv/bin/python -m tests.ground.uml [--systemd] COMMAND [ARGUMENT...]` runs a command in it, as root.
 """
 
 import os
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 INIT = Path(__file__).with_name("uml-init.sh")
+SYSTEMD = Path(__file__).with_name("uml-systemd.sh")
+SYSTEMD_BINARY = "/lib/systemd/systemd"
 BOOT_S = 90  # it takes one or two; a machine under load takes longer
 
 
@@ -37,24 +39,28 @@ def run(
     environment: Mapping[str, str] | None = None,
     memory: str = "2G",
     security: str = "",
+    systemd: bool = False,
 ) -> Result:
     """Boot a kernel, run the command in the current directory there, power off.
 
     Inside, /proc, /sys, /dev, /run are fresh, TMPDIR is a tmpfs, cgroup2 is on /sys/fs/cgroup with all
     controllers; the rest is the host's, writable. Several can run at once. `security` is the module that the kernel
-    is to have on: apparmor, selinux.
+    is to have on: apparmor, selinux. With `systemd` that is the first process, the command a service of it, and all
+    that is written outside /var/tmp is gone at the end; a user's manager is started by `systemctl start user@UID`.
     Raises GroundError if it does not boot, dies, or is not done in time.
     """
     kernel = shutil.which("linux.uml")
     if not kernel:
         raise GroundError("linux.uml is not installed (Debian package user-mode-linux)")
+    if systemd and not os.access(SYSTEMD_BINARY, os.X_OK):
+        raise GroundError("systemd is not installed (Debian packages systemd, dbus)")
     if os.geteuid() != 0:
         raise GroundError("User-Mode Linux must be started as root, to be root on the host's files")
     # /var/tmp, because the guest has a /run and perhaps a TMPDIR of its own.
     with tempfile.TemporaryDirectory(prefix="minirunc-uml-", dir="/var/tmp") as name:
         box = Path(name)
         _write_script(box / "command", command, environment or {})
-        _write_script(box / "init", ["/bin/sh", str(INIT), str(box)], {})
+        _write_script(box / "init", ["/bin/sh", str(SYSTEMD if systemd else INIT), str(box)], {})
         with (box / "console").open("wb") as console:
             # A pid namespace of its own, so that no process of the kernel's many can outlive it.
             process = subprocess.Popen(
@@ -131,7 +137,8 @@ def _tail(path: Path, lines: int = 40) -> str:
 
 if __name__ == "__main__":
     try:
-        told = run(sys.argv[1:] or ["uname", "-a"])
+        systemd = sys.argv[1:2] == ["--systemd"]
+        told = run(sys.argv[1 + systemd :] or ["uname", "-a"], systemd=systemd)
     except GroundError as error:
         sys.exit(str(error))
     sys.stdout.write(told.output)

@@ -1,6 +1,6 @@
 """Runs the tests of this directory in User-Mode Linux: booted once, each test reported as its own.
 
-Those of apparmor/ and selinux/ are a boot of their own each, with that security module on.
+Those of apparmor/, selinux/ and systemd/ are a boot of their own each, with that security module on, with systemd.
 """
 
 #   pytest on the host                           User-Mode Linux
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,12 @@ from tests.ground.runtime import IN_UML
 
 HERE = Path(__file__).parent
 DEADLINE_S = 1200
-MODULES = ("apparmor", "selinux")
+# The directory, and what is special about its kernel: options of uml.run.
+BOOTS: dict[str, dict[str, Any]] = {
+    "apparmor": {"security": "apparmor"},
+    "selinux": {"security": "selinux"},
+    "systemd": {"systemd": True},
+}
 OUTCOME = pytest.StashKey[dict[str, dict[str, list[pytest.TestReport]]]]()
 TROUBLE = pytest.StashKey[dict[str, str]]()
 
@@ -67,7 +73,8 @@ def _run_all(session: pytest.Session, group: str) -> tuple[dict[str, list[pytest
         environment |= {name: os.environ[name] for name in ("MINIRUNC",) if name in os.environ}
         trouble = ""
         try:
-            result = uml.run(command, deadline_s=DEADLINE_S, environment=environment, security=_security(group))
+            boot = BOOTS.get(group.removeprefix("uml-"), {})
+            result = uml.run(command, deadline_s=DEADLINE_S, environment=environment, **boot)
             if result.status not in (0, 1):
                 trouble = f"pytest in User-Mode Linux ended with {result.status}:\n{result.output}"
         except uml.GroundError as error:
@@ -82,11 +89,7 @@ def _ours(items: list[pytest.Item]) -> list[pytest.Item]:
 def _group(item: pytest.Item) -> str:
     """Which boot the test is in."""
     directory = item.path.parent.name
-    return f"uml-{directory}" if directory in MODULES else "uml"
-
-
-def _security(group: str) -> str:
-    return group.removeprefix("uml").removeprefix("-")
+    return f"uml-{directory}" if directory in BOOTS else "uml"
 
 
 def _bare(item: pytest.Item) -> str:

@@ -1,0 +1,1 @@
+"""Tests where systemd is the first process."""
