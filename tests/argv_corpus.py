@@ -166,6 +166,9 @@ ps --format=table id -x
 --rootless '' list
 --rootless 1 list
 --systemd-cgroup=false list
+--cgroup-manager=cgroupfs list
+--cgroup-manager disabled create id
+-cgroup-manager systemd --systemd-cgroup list
 --systemd-cgroup list
 """.replace("SHIM", "--root /run/containerd/runc/k8s.io --log /b/log.json --log-format json")
 
@@ -314,6 +317,10 @@ WRONG = {
     "--root // list": "Option --root argument should not be set to /",
     "--root /a/../.. list": "Option --root argument should not be set to /",
     "--log-format xml list": "invalid log-format: xml",
+    "--cgroup-manager fs list": "invalid value for --cgroup-manager: fs (cgroupfs, systemd, disabled)",
+    "--systemd-cgroup --cgroup-manager disabled list": (
+        "--systemd-cgroup and --cgroup-manager disabled cannot go together"
+    ),
     "--log-format JSON list": "invalid log-format: JSON",
     "--rootless maybe list": "invalid value for --rootless: maybe (true, false or auto)",
     "--log-format xml foo": "invalid log-format: xml",

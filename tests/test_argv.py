@@ -89,12 +89,14 @@ def test_globals_become_settings(monkeypatch):
     """Defaults of the global options, and each of them given."""
     monkeypatch.setitem(posix.environ, b"XDG_RUNTIME_DIR", b"")
     plain = settings("list")
-    assert (plain.root, plain.debug, plain.systemd_cgroup) == ("/run/minirunc", False, False)
+    assert (plain.root, plain.debug, plain.cgroup_manager) == ("/run/minirunc", False, "cgroupfs")
     assert (plain.rootless, plain.log, plain.log_format) == ("auto", "", "text")
     given = settings("--root /r --debug --systemd-cgroup --rootless=1 --log l --log-format json list")
-    assert (given.root, given.debug, given.systemd_cgroup) == ("/r", True, True)
+    assert (given.root, given.debug, given.cgroup_manager) == ("/r", True, "systemd")
     assert (given.rootless, given.log, given.log_format) == ("true", "l", "json")
     assert settings("--rootless=F list").rootless == "false"
+    assert settings("--cgroup-manager disabled list").cgroup_manager == "disabled"
+    assert settings("--cgroup-manager systemd --systemd-cgroup list").cgroup_manager == "systemd"
 
 
 @pytest.mark.parametrize("root", ["a", "./a", "a/", "../x", "/a/./b//c/../d", "//x/y", "/x/..//y"])

@@ -9,9 +9,9 @@ from time import monotonic, sleep
 
 from minirunc.base import files
 from minirunc.base.errors import ConfigError, Error, StateError
-from minirunc.kernel import cgroupfs
+from minirunc.kernel import cgroupfs, procfs
 
-EPERM, ENOENT, ENODEV = 1, 2, 19
+EPERM, ENOENT, ENODEV, EROFS, EOPNOTSUPP = 1, 2, 19, 30, 95
 
 GONE = (2, 19)  # ENOENT, ENODEV: what a cgroup's file answers when the cgroup was removed
 
@@ -21,7 +21,7 @@ def path_for(cgroups_path: str, container_id: str) -> str:
 
     `..` does not climb out of either: engines let their users name the cgroup.
     """
-    beside = "" if cgroups_path.startswith("/") else cgroupfs.own_path().rpartition("/")[0]
+    beside = "" if cgroups_path.startswith("/") else _beside()
     parts: list[str] = []
     for part in (cgroups_path or container_id).split("/"):
         if part == "..":
@@ -34,14 +34,59 @@ def path_for(cgroups_path: str, container_id: str) -> str:
     return f"{beside}/{'/'.join(parts)}"
 
 
+def _beside() -> str:
+    """Where a relative path begins: above the runtime's own cgroup; in it, if that alone is delegated to its user."""
+    own = cgroupfs.own_path()
+    above = own.rpartition("/")[0]
+    if posix.geteuid() != 0:
+        root, _ = cgroupfs.mount_point()
+        writable = [posix.access(f"{root}{path}/cgroup.procs", posix.W_OK) for path in (above, own)]
+        if writable == [False, True]:
+            return own
+    return above
+
+
+def leaf(path: str) -> str:
+    """The cgroup that we have to go to, alone as we are in our own, so that those below that may have controllers.
+
+    "" where that is not so: `path` is not below, others are there (and not ours to move), or there is no such rule
+    (cgroup-v2.rst, "No Internal Process Constraint").
+    """
+    root, _ = cgroupfs.mount_point()
+    own = cgroupfs.own_path().rstrip("/")
+    if not path.startswith(f"{own}/"):
+        return ""
+    try:
+        posix.stat(f"{root}{own}/cgroup.type")  # what the root of all has not
+        alone = files.read(f"{root}{own}/cgroup.procs").split() == [b"%d" % posix.getpid()]
+    except OSError:
+        return ""
+    return f"{own}/minirunc-caller" if alone else ""
+
+
+def go_to(path: str) -> None:
+    """Move this process to a cgroup, made where it is missing."""
+    root, _ = cgroupfs.mount_point()
+    try:
+        posix.mkdir(root + path, 0o755)
+    except FileExistsError:
+        pass
+    cgroup = _open(path)
+    try:
+        cgroupfs.write(cgroup, "cgroup.procs", "0")
+    finally:
+        posix.close(cgroup)
+
+
 def missing_levels(path: str) -> list[str]:
     """The levels of `path` that do not exist yet, outermost first: what a birth will make and a delete removes.
 
     Raises StateError if the whole path is there and in use: it is somebody else's, and not to be put on record as ours.
     """
     root, _ = cgroupfs.mount_point()
-    parts = path.strip("/").split("/")
-    levels = ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
+    levels = _levels(path)
+    if above := frozen(path):
+        raise StateError(f"container's cgroup unexpectedly frozen: nothing would begin to run: {root}{above} is frozen")
     for i, level in enumerate(levels):
         try:
             posix.stat(root + level, follow_symlinks=False)
@@ -62,8 +107,17 @@ def missing_levels(path: str) -> list[str]:
     return []
 
 
-def create(path: str) -> int:
-    """Make the cgroup, each level's controllers enabled for the next; returns an fd of its directory."""
+def _levels(path: str) -> list[str]:
+    """The cgroups on the way to `path`, outermost first, itself last."""
+    parts = path.strip("/").split("/")
+    return ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def create(path: str, *, in_use: bool = False) -> int:
+    """Make the cgroup, each level's controllers enabled for the next; returns an fd of its directory.
+
+    With `in_use` it is there already, our process in it: systemd's scope.
+    """
     root, _ = cgroupfs.mount_point()
     here = cgroupfs.open_directory(root)
     try:
@@ -73,11 +127,12 @@ def create(path: str) -> int:
             below = cgroupfs.child(here, name)
             posix.close(here)
             here = below
-        if not fresh:
+        if not fresh and not in_use:
             _check_unused(here)
     except OSError as error:
         posix.close(here)
-        error.add_note(f"unable to apply cgroup configuration: cgroup {root}{path}")
+        hint = "; remount it read-write, or use --cgroup-manager disabled" if error.errno == EROFS else ""
+        error.add_note(f"unable to apply cgroup configuration: cgroup {root}{path}{hint}")
         raise
     except BaseException:
         posix.close(here)
@@ -105,8 +160,6 @@ def _check_unused(cgroup: int) -> None:
     """A cgroup that was there before is taken only if nobody is in it (two containers in one would share their end)."""
     if count := len(cgroupfs.processes(cgroup)):
         raise StateError(f"container's cgroup is not empty: {count} process(es) found")
-    if cgroupfs.read(cgroup, "cgroup.freeze") == "1":
-        raise StateError("container's cgroup unexpectedly frozen")
 
 
 def enter_below(cgroup: int, name: str, pid: int) -> int:
@@ -138,44 +191,60 @@ def limit(cgroup: int, where: str, file: str, value: str) -> None:
         cgroupfs.write(cgroup, file, value)
     except OSError as error:
         if error.errno in (ENOENT, EPERM):
-            raise ConfigError(where, _why_missing(cgroup, where, file)) from None
+            from minirunc.cgroup import lacking
+
+            raise ConfigError(where, lacking.why(cgroup, where, file)) from None
         why = posix.strerror(error.errno or 0).lower()
         raise ConfigError(where, f"unable to set {file} to {value!r}: {why}") from None
 
 
-def _why_missing(cgroup: int, where: str, file: str) -> str:
-    controller = file.partition(".")[0]
-    _, hybrid = cgroupfs.mount_point()
-    known = controller in cgroupfs.read(cgroup, "cgroup.controllers").split()
-    if where.endswith(".unified"):
-        missing = f"this kernel has no {file}" if known else f'controller "{controller}" not available'
-        return f'unified resource "{file}" can\'t be set: {missing}'
-    if known:
-        return f"this kernel has no {file}"
-    if not _has_kernel(controller):
-        return f"this kernel has no {controller} controller; remove the limit"
-    if hybrid:
-        return (
-            f"the {controller} controller is not available: this host is hybrid, cgroup v1 holds it; remove the limit,"
-            " or boot with systemd.unified_cgroup_hierarchy=1"
-        )
-    return (
-        f"the {controller} controller is not available in this cgroup; remove the limit, or have it delegated"
-        f" (with systemd: Delegate={controller} in user@.service)"
-    )
+def frozen(path: str) -> str:
+    """The outermost cgroup on the way to `path`, itself included, whose freezer is on; "" if none is.
+
+    What is below a frozen cgroup stands still, whatever its own file says (cgroup-v2.rst, "cgroup.freeze").
+    """
+    root, _ = cgroupfs.mount_point()
+    for level in _levels(path):
+        try:
+            if files.read(f"{root}{level}/cgroup.freeze") == b"1\n":
+                return level
+        except OSError:  # it is not there, or no more
+            break
+    return ""
 
 
-def _has_kernel(controller: str) -> bool:
-    """Whether it is in this kernel, in use or not: cgroups(7), "/proc files"; by its name in cgroup v1."""
-    name = {"io": "blkio"}.get(controller, controller)
-    return f"\n{name}\t" in files.read("/proc/cgroups").decode()
+def pause(path: str, timeout_s: float = 10) -> None:
+    """Freeze all its processes and wait until they are; if they do not, it is thawed again."""
+    cgroup = _open(path)
+    try:
+        cgroupfs.write(cgroup, "cgroup.freeze", "1")
+        if not _wait(cgroup, "frozen", 1, timeout_s):
+            cgroupfs.write(cgroup, "cgroup.freeze", "0")
+            raise Error(f"the cgroup {path} did not freeze within {timeout_s:g} seconds: {_who(cgroup)}")
+    finally:
+        posix.close(cgroup)
 
 
-def freeze(cgroup: int, frozen: bool, timeout_s: float = 10) -> None:
-    """Freeze or thaw all processes and wait until they are."""
-    cgroupfs.write(cgroup, "cgroup.freeze", "1" if frozen else "0")
-    if not _wait(cgroup, "frozen", int(frozen), timeout_s):
-        raise Error(f"the cgroup did not {'freeze' if frozen else 'thaw'} within {timeout_s:g} seconds")
+def resume(path: str, timeout_s: float = 10) -> None:
+    """Let its processes run again and wait until they do. Raises StateError if a cgroup above keeps them frozen."""
+    cgroup = _open(path)
+    try:
+        cgroupfs.write(cgroup, "cgroup.freeze", "0")
+        if above := frozen(path):
+            raise StateError(f"the cgroup {path} is thawed, but {above} above it is frozen: thaw that one")
+        if not _wait(cgroup, "frozen", 0, timeout_s):
+            raise Error(f"the cgroup {path} did not thaw within {timeout_s:g} seconds")
+    finally:
+        posix.close(cgroup)
+
+
+def _open(path: str) -> int:
+    return cgroupfs.open_directory(cgroupfs.mount_point()[0] + path)
+
+
+def _who(cgroup: int) -> str:
+    """Its processes as a person would look for them: pid, name, state as in ps(1)."""
+    return ", ".join(map(procfs.described, cgroupfs.processes(cgroup))) or "no process"
 
 
 def _wait(cgroup: int, key: str, value: int, timeout_s: float) -> bool:
@@ -201,7 +270,10 @@ def kill(cgroup: int) -> None:
     """SIGKILL to everything in it, frozen or not."""
     try:
         cgroupfs.write(cgroup, "cgroup.kill", "1")
-    except FileNotFoundError:  # before Linux 5.14
+    except OSError as error:
+        if error.errno not in (ENOENT, EOPNOTSUPP):  # before Linux 5.14; a container may have made itself threaded
+            raise
+        cgroupfs.write(cgroup, "cgroup.freeze", "1")  # so that it makes no more meanwhile
         for pid in cgroupfs.processes(cgroup):
             try:
                 posix.kill(pid, 9)
@@ -246,8 +318,7 @@ def _empty(parent: int, name: str, end: float) -> None:
         kill(cgroup)
         empty = _wait(cgroup, "populated", 0, end - monotonic())
         if not empty or monotonic() > end:
-            pids = ", ".join(map(str, cgroupfs.processes(cgroup)))
-            raise Error(f"unable to remove cgroup {name}: still in it: {pids or 'no process'}")
+            raise Error(f"unable to remove cgroup {name}: still in it: {_who(cgroup)}")
     finally:
         posix.close(cgroup)
 

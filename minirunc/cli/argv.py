@@ -3,7 +3,7 @@
 from posix import environ, getcwd
 
 from minirunc.base.errors import Error
-from minirunc.base.settings import Settings
+from minirunc.base.settings import CGROUPFS, MANAGERS, SYSTEMD, Settings
 from minirunc.cli.table import COMMANDS, FLAG, GLOBALS, NUMBER, NUMBERS, Command, Option, Value
 
 TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))  # the words Go's ParseBool knows
@@ -109,11 +109,21 @@ def settings_of(values: Values) -> Settings:
     return Settings(
         default_root() if root is None else absolute_root(str(root)),
         debug=values["debug"] is True,
-        systemd_cgroup=values["systemd_cgroup"] is True,
+        cgroup_manager=_manager(values),
         rootless=rootless,
         log=str(values["log"]),
         log_format=log_format,
     )
+
+
+def _manager(values: Values) -> str:
+    """runc's flag and crun's option for the same; the state of a container tells it to all but create and run."""
+    said, flag = str(values["cgroup_manager"]), values["systemd_cgroup"] is True
+    if said not in ("", *MANAGERS):
+        raise Error(f"invalid value for --cgroup-manager: {said} ({', '.join(MANAGERS)})")
+    if flag and said not in ("", SYSTEMD):
+        raise Error(f"--systemd-cgroup and --cgroup-manager {said} cannot go together")
+    return SYSTEMD if flag else said or CGROUPFS
 
 
 def absolute_root(root: str) -> str:

@@ -83,6 +83,7 @@ GLOBALS = (
     Option("log-format", TEXT, "form of the log lines: text or json", "text"),
     Option("root", PATH, "directory of the containers' state, best on a tmpfs (default: /run/minirunc)"),
     Option("systemd-cgroup", FLAG, "ask systemd for cgroups; cgroupsPath is then slice:prefix:name", False),
+    Option("cgroup-manager", TEXT, "who makes cgroups: cgroupfs, systemd or disabled (default: cgroupfs)", ""),
     Option("rootless", TEXT, "go on where cgroups cannot be written: true, false or auto", "auto"),
 )
 

@@ -4,8 +4,8 @@ import sys
 
 from minirunc.base import seams
 from minirunc.base.errors import Error, SyscallError
+from minirunc.base.settings import MANAGERS, SYSTEMD
 from minirunc.base.version import SPEC, SPEC_OLDEST, VERSION, commit
-from minirunc.cgroup import DRIVERS
 from minirunc.config import IGNORED, UNSUPPORTED
 from minirunc.config.annotations import UNSAFE
 from minirunc.config.hooks import Hooks
@@ -41,7 +41,7 @@ def document() -> dict[str, object]:
     known = commit()
     if known:
         annotations["minirunc.commit"] = known
-    systemd = "systemd" in DRIVERS
+    systemd = SYSTEMD in MANAGERS
     return {
         "ociVersionMin": SPEC_OLDEST,
         "ociVersionMax": SPEC,

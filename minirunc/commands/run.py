@@ -4,7 +4,6 @@ import posix
 
 from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
-from minirunc.cgroup import DRIVERS
 from minirunc.container import foreground, handover, life
 from minirunc.container.birth import Birth, Options
 
@@ -23,8 +22,6 @@ def born(
     no_new_keyring: bool,
 ) -> Birth:
     """What create and run begin with."""
-    if settings.systemd_cgroup and "systemd" not in DRIVERS:
-        raise Error("--systemd-cgroup: the systemd cgroup driver is not supported yet")
     handover.check_preserved(preserve_fds)
     options = Options(
         handover.absolute(bundle or "."),
@@ -36,6 +33,7 @@ def born(
         no_pivot=no_pivot,
         no_new_keyring=no_new_keyring,
         rootless=settings.rootless,
+        cgroup_manager=settings.cgroup_manager,
     )
     return Birth(settings.root, container_id, options)
 

@@ -15,12 +15,12 @@ import posix
 
 from minirunc.base import files, log
 from minirunc.base.errors import ConfigError, Error, SyscallError
-from minirunc.cgroup import fs
+from minirunc.base.settings import CGROUPFS
 from minirunc.config import Config, load, root, warnings
-from minirunc.config.linux import devices, masked_paths, namespaces, readonly_paths, resources, rootfs_propagation
+from minirunc.config.linux import devices, masked_paths, namespaces, readonly_paths, rootfs_propagation
 from minirunc.config.mounts import attach, target
 from minirunc.config.process import user
-from minirunc.container import clone, handover, hooks, launch
+from minirunc.container import clone, drivers, handover, hooks, launch
 from minirunc.container.status import CREATING, RUNNING, STOPPED
 from minirunc.container.store import FIFO, State, Store, boot_id, now
 from minirunc.kernel import cgroupfs, procfs
@@ -37,8 +37,8 @@ class Options:
     """What a birth is asked for beside the bundle."""
 
     __slots__ = (
-        "bundle", "console_socket", "listen_fds", "no_new_keyring", "no_pivot", "preserve_fds", "rootless",
-        "takes_terminal", "waits",
+        "bundle", "cgroup_manager", "console_socket", "listen_fds", "no_new_keyring", "no_pivot", "preserve_fds",
+        "rootless", "takes_terminal", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,7 @@ class Options:
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         rootless: str = "auto",
+        cgroup_manager: str = CGROUPFS,
     ) -> None:
         self.bundle = bundle  # absolute
         self.waits = waits  # for `start`, in the state created
@@ -63,6 +64,7 @@ class Options:
         self.no_pivot = no_pivot
         self.no_new_keyring = no_new_keyring
         self.rootless = rootless  # whether it may do without a cgroup: --rootless
+        self.cgroup_manager = cgroup_manager
 
 
 class Birth:
@@ -91,7 +93,7 @@ class Birth:
         self.store.check_free()  # before the cgroup, which is in use by then, too
         self.filter: Filter | None = None
         self.state = self._intent()
-        self.cgroup = -1
+        self.cgroup = -1  # its directory
         self.root = -1
         self.master: int | None = None
         self.fifo: int | None = None
@@ -100,8 +102,12 @@ class Birth:
         try:
             self.store.save(self.state)
             self.store.write("config.json", text)
-            self._make_cgroup()
             self.hand = Hand(options.preserve_fds)
+            try:
+                self._make_cgroup()
+            except BaseException:
+                self.hand.kill()
+                raise
         except BaseException:
             self._undo_outside()
             raise
@@ -123,11 +129,7 @@ class Birth:
         state.bundle = self.options.bundle
         state.rootfs = rootfs
         state.created = now()
-        try:
-            state.cgroup = fs.path_for(self.config.linux.cgroups_path, self.store.id)
-            state.cgroup_made = fs.missing_levels(state.cgroup)
-        except (cgroupfs.NotMounted, OSError) as error:
-            self._go_without(state, error)
+        drivers.intend(state, self.config, self.options.cgroup_manager, self.options.rootless)
         state.rdt_made = []
         if self.config.linux.intel_rdt:
             from minirunc.config.linux import intel_rdt  # a module that few containers need
@@ -139,37 +141,10 @@ class Birth:
         return state
 
     def _make_cgroup(self) -> None:
-        state = self.state
-        if not state.cgroup:
-            return
-        try:
-            if posix.geteuid() != 0:
-                from minirunc.container import rootless
-
-                rootless.check_enter(state.cgroup)
-            self.cgroup = fs.create(state.cgroup)
-        except OSError as error:
-            made = state.cgroup_made
-            self._go_without(state, error)
-            fs.remove_levels(made)
-            self.store.save(state)
-            return
-        limits = self.config.linux.resources
-        if limits.memory and limits.memory.check_before_update and cgroupfs.has(self.cgroup, "memory.current"):
-            from minirunc.config.linux.resources import memory
-
-            memory.check_usage(limits.memory, int(cgroupfs.read(self.cgroup, "memory.current")))
-        # Before the process is in: the hand is so small that no limit stops it.
-        wanted = resources.limits(limits, lambda file: cgroupfs.has(self.cgroup, file))
-        for where, file, value in wanted:
-            fs.limit(self.cgroup, where, file, value)
-
-    def _go_without(self, state: State, error: Exception) -> None:
-        """No cgroup, if that is allowed; raises what stands against it."""
-        from minirunc.container import rootless
-
-        rootless.go_without(self.options.rootless, self.config, error)
-        state.cgroup, state.cgroup_made = "", []
+        wanted = self.state.cgroup
+        self.cgroup = drivers.make(self.state, self.config, self.options.rootless, self.hand.pid)
+        if self.state.cgroup != wanted:  # it is done without
+            self.store.save(self.state)
 
     def _cgroup_on_host(self) -> str:
         return cgroupfs.mount_point()[0] + self.state.cgroup if self.state.cgroup else ""
@@ -375,10 +350,7 @@ class Birth:
                 from minirunc.container import host_mounts
 
                 host_mounts.undo(self.store, failed=True)
-            if self.cgroup >= 0:
-                fs.destroy(self.state.cgroup, self.state.cgroup_made)
-            else:
-                fs.remove_levels(self.state.cgroup_made)
+            drivers.undo(self.state, made=self.cgroup >= 0)
             if self.state.rdt_made:
                 from minirunc.config.linux import intel_rdt
 

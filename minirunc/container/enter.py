@@ -177,7 +177,11 @@ def _check_thawed(path: str) -> None:
     except OSError:  # told when it is joined
         return
     if frozen:
-        raise StateError(f"cannot exec in a paused container (use --ignore-paused to override): {path} is frozen")
+        from minirunc.cgroup import fs  # most are not
+
+        root, _ = cgroupfs.mount_point()
+        above = root + (fs.frozen(path.removeprefix(root)) or path)
+        raise StateError(f"cannot exec in a paused container (use --ignore-paused to override): {above} is frozen")
 
 
 def _below(cgroup: str, sub: str) -> str:

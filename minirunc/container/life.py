@@ -6,7 +6,7 @@ from time import monotonic
 from minirunc.base import log
 from minirunc.base.errors import Error, StateError, SyscallError
 from minirunc.cgroup import fs
-from minirunc.container import status
+from minirunc.container import drivers, status
 from minirunc.container.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED
 from minirunc.container.store import FIFO, Absent, State, Store
 from minirunc.kernel import cgroupfs, procfs
@@ -41,6 +41,8 @@ def start(store: Store) -> None:
             raise StateError("cannot start an already running container")
         if now != CREATED:
             raise StateError(f"cannot start a container in the {now} state")
+        if state.cgroup and (above := fs.frozen(state.cgroup)):
+            raise StateError(f"cannot start a container in a frozen cgroup: thaw {above}")
         if "start_container" in state.hooks:
             _start_container_hooks(store, state)
         _release(store)
@@ -181,7 +183,7 @@ def pause(store: Store) -> None:
     """Freeze all its processes."""
     state = store.load()
     status.require(store, state, RUNNING, CREATED)
-    _freeze(state, True)
+    fs.pause(status.own_cgroup(state))
 
 
 def resume(store: Store) -> None:
@@ -189,15 +191,7 @@ def resume(store: Store) -> None:
     state = store.load()
     if status.status(store, state) != PAUSED:
         raise StateError("container not paused")
-    _freeze(state, False)
-
-
-def _freeze(state: State, frozen: bool) -> None:
-    cgroup = status.open_cgroup(state)
-    try:
-        fs.freeze(cgroup, frozen)
-    finally:
-        posix.close(cgroup)
+    fs.resume(status.own_cgroup(state))
 
 
 def delete(store: Store, *, force: bool = False) -> None:
@@ -213,7 +207,7 @@ def delete(store: Store, *, force: bool = False) -> None:
             state = store.load()
         except (Error, OSError):
             if force:
-                _remove(store, _salvaged(store))
+                _remove(store, _salvaged(store), force=True)
                 return
             if not store.exists("state.json") and not store.exists("config.json"):
                 store.remove()  # a birth killed before its first line: nothing but the directory
@@ -221,7 +215,7 @@ def delete(store: Store, *, force: bool = False) -> None:
         now = status.status(store, state)
         if now not in (STOPPED, CREATED) and not force:
             raise StateError(f"cannot delete container {store.id} that is not stopped: {now}")
-        _remove(store, state)
+        _remove(store, state, force=force)
     finally:
         if lock >= 0:
             posix.close(lock)
@@ -282,19 +276,19 @@ def _salvaged(store: Store) -> State:
     state.id = store.id
     state.pid = state.pid_start = state.creator = 0
     state.boot_id = state.bundle = state.rootfs = state.created = ""
-    state.cgroup = cgroup
+    state.cgroup, state.unit = cgroup, ""
     state.cgroup_made, state.rdt_made, state.annotations, state.namespaces, state.hooks = [], rdt, {}, [], []
     return state
 
 
-def _remove(store: Store, state: State) -> None:
+def _remove(store: Store, state: State, *, force: bool = False) -> None:
     """Kill, remove the cgroup, then the state, then the poststop hooks (as runc orders them)."""
     if not state.pid:
         _tell_lost_devices(store)
     pidfd = _ended(store, state) if state.pid else None
     poststop = _poststop_hooks(store) if "poststop" in state.hooks else []
     if state.cgroup:
-        fs.destroy(state.cgroup, state.cgroup_made)
+        drivers.destroy(state, force=force)
     if pidfd is not None:
         _wait(pidfd, state)
     if "mount" not in state.namespaces:

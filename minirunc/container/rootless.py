@@ -1,4 +1,4 @@
-"""A birth without a cgroup: where the host gives the user none, and the configuration asks for none (--rootless)."""
+"""A birth without a cgroup: where the host gives none and none is asked for (--rootless), or none is wanted."""
 
 import posix
 
@@ -46,6 +46,18 @@ def go_without(said: str, config: Config, error: Exception) -> None:
     if not namespaces.is_new(linux.namespaces, "pid"):
         log.warning(_UNCLEAN)
     log.debug(f"no cgroup: {why}")
+
+
+def check_disabled(config: Config) -> None:
+    """--cgroup-manager disabled: no cgroup is made, so no limit can hold. Raises ConfigError naming one."""
+    wanted = resources.limits(config.linux.resources, lambda _: False)
+    if wanted:
+        why = "--cgroup-manager disabled makes no cgroup that could hold it; remove the limit, or the option"
+        raise ConfigError(wanted[0][0], why)
+    if config.linux.resources.devices and not _allows_all(config):
+        log.debug("linux.resources.devices has no effect: --cgroup-manager disabled makes no cgroup")
+    if not namespaces.is_new(config.linux.namespaces, "pid"):
+        log.warning(_UNCLEAN)
 
 
 def check_enter(path: str) -> None:

@@ -44,12 +44,16 @@ def frozen(state: State) -> bool:
         posix.close(cgroup)
 
 
-def open_cgroup(state: State) -> int:
-    """An fd of the container's cgroup; it must have one."""
+def own_cgroup(state: State) -> str:
+    """The path of the container's cgroup below the hierarchy's root; raises StateError if it has none."""
     if not state.cgroup:  # never the root of the hierarchy
         raise StateError(f"container {state.id} has no cgroup of its own: none could be made when it was created")
-    root, _ = cgroupfs.mount_point()
-    return cgroupfs.open_directory(root + state.cgroup)
+    return state.cgroup
+
+
+def open_cgroup(state: State) -> int:
+    """An fd of the container's cgroup; it must have one."""
+    return cgroupfs.open_directory(cgroupfs.mount_point()[0] + own_cgroup(state))
 
 
 def require(store: Store, state: State, *wanted: str) -> str:

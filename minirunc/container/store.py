@@ -29,11 +29,15 @@ _MEMBERS: dict[str, tuple[str, type]] = {
     "created": ("created", str),
     "cgroup": ("cgroup", str),
     "cgroup_made": ("cgroupMade", list),
+    "unit": ("unit", str),
     "rdt_made": ("rdtMade", list),
     "annotations": ("annotations", dict),
     "namespaces": ("namespaces", list),
     "hooks": ("hooks", list),
 }
+
+
+_LATER = {"unit": ""}  # what older versions did not write
 
 
 class State:
@@ -51,6 +55,7 @@ class State:
     created: str  # RFC 3339 with nanoseconds, UTC
     cgroup: str  # path below the hierarchy's root; "" where it has none
     cgroup_made: list[str]  # levels of `cgroup` that the birth had to make
+    unit: str  # of systemd, whose cgroup it is; "" where the file system driver made it
     rdt_made: list[str]  # groups below the root of resctrl that it made
     annotations: dict[str, str]
     namespaces: list[str]  # types of those that are not the runtime's
@@ -61,13 +66,15 @@ class State:
         """The state of a JSON value; raises Error naming the file and what is wrong in it."""
         self = cls()
         for name, (key, kind) in _MEMBERS.items():
-            member = value.get(key) if isinstance(value, dict) else None
+            member = value.get(key, _LATER.get(key)) if isinstance(value, dict) else None
             if type(member) is not kind or (kind in (list, dict) and not _all_text(member)):
                 raise Error(f"{where}: {key} is not what minirunc writes{_REMOVE}")
             setattr(self, name, member)
         for path in (self.bundle, self.rootfs, self.cgroup, *self.cgroup_made, *self.rdt_made):
             if path and not _is_path(path):
                 raise Error(f"{where}: {path!r} is not a path that minirunc writes{_REMOVE}")
+        if "/" in self.unit:
+            raise Error(f"{where}: {self.unit!r} is not the name of a unit{_REMOVE}")
         return self
 
     def text(self) -> str:

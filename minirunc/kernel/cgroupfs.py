@@ -134,7 +134,7 @@ def processes(cgroup: int) -> list[int]:
             while not waiting[-1]:
                 waiting.pop()
                 if not waiting:
-                    return pids
+                    return list(dict.fromkeys(pids))  # a process may have threads in several
                 here = _go(here, "..")
             try:
                 here = _go(here, waiting[-1].pop())
@@ -157,9 +157,9 @@ def _pids(cgroup: int) -> list[int]:
     try:
         return [int(pid) for pid in read(cgroup, "cgroup.procs").split()]
     except OSError as error:
-        if error.errno != EOPNOTSUPP:  # threaded: the threads' processes are listed by the domain above
+        if error.errno != EOPNOTSUPP:  # threaded: it has threads, whose processes the domain above lists
             raise
-        return []
+        return [procfs.process_of(int(tid)) for tid in read(cgroup, "cgroup.threads").split()]
 
 
 def _go(here: int, name: str) -> int:

@@ -215,11 +215,33 @@ def send_signal(fd: int, number: int) -> None:
 
 def ns_pid(pid: int) -> int:
     """The pid as the process's own pid namespace counts it: the last number of NSpid (proc_pid_status(5))."""
+    return _status(pid, "NSpid:")
+
+
+def process_of(tid: int) -> int:
+    """The pid of the process that a thread is of; its own id where it has ended."""
+    try:
+        return _status(tid, "Tgid:")
+    except (FileNotFoundError, ProcessLookupError):
+        return tid
+
+
+def _status(pid: int, key: str) -> int:
     # Its name, which comes first, may hold what str.splitlines() takes for the end of a line.
     for line in read(f"{pid}/status").split("\n"):
-        if line.startswith("NSpid:"):
+        if line.startswith(key):
             return int(line.split()[-1])
     return pid
+
+
+def described(pid: int) -> str:
+    """A process as a person would look for it: pid, name, state as in ps(1); the pid alone where it has ended."""
+    try:
+        text = read(f"{pid}/stat")
+    except (FileNotFoundError, ProcessLookupError):
+        return str(pid)
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    return f"{pid} ({name}, state {rest.split()[0]})"
 
 
 def mounts_of(pid: int, fs_types: tuple[str, ...], beside: str) -> list[str]:

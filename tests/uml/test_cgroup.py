@@ -1,11 +1,13 @@
 """config.json linux.cgroupsPath and linux.resources.unified; the life of a cgroup with all controllers."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.ground import leftovers
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import Runtime, wait_until
 
@@ -167,3 +169,80 @@ def _lives(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def writable(bundle: Bundle) -> Bundle:
+    """The container may write below its own cgroup."""
+    for mount in bundle.config["mounts"]:
+        if mount["type"] == "cgroup":
+            mount["options"].remove("ro")
+    return bundle
+
+
+class TestFrozenAbove:
+    """A cgroup above the container's is frozen: what would wait for it is refused, and which it is is said."""
+
+    @pytest.fixture
+    def above(self, minirunc: Runtime) -> Iterator[Path]:
+        """The cgroup above; thawed at the end."""
+        path = CGROUP2 / f"above-{minirunc.id()}"
+        path.mkdir()
+        yield path
+        if path.exists():
+            (path / "cgroup.freeze").write_text("0")
+            for id in leftovers.state_directories(minirunc.root):
+                minirunc("delete", "--force", id)
+            path.rmdir()
+
+    def bundle(self, limited: Callable[..., Bundle], above: Path) -> Bundle:
+        made = limited("exec sleep 1000")
+        made.linux["cgroupsPath"] = f"/{above.name}/own"
+        return made
+
+    def freeze(self, above: Path) -> None:
+        (above / "cgroup.freeze").write_text("1")
+        wait_until(lambda: "frozen 1" in (above / "cgroup.events").read_text(), "it is frozen")
+
+    def test_birth(self, minirunc: Runtime, limited: Callable[..., Bundle], above: Path) -> None:
+        """`create` and `run` end at once, with nothing left."""
+        self.freeze(above)
+        result = minirunc.run(self.bundle(limited, above))
+        assert result.status == 1
+        assert f"container's cgroup unexpectedly frozen: nothing would begin to run: {above} is frozen" in result.err
+        assert not (above / "own").exists()
+
+    def test_life(self, minirunc: Runtime, limited: Callable[..., Bundle], above: Path) -> None:
+        """`start`, `exec` and `resume` name it; `kill` and `delete` do their work all the same."""
+        made = self.bundle(limited, above)
+        created, running = minirunc.create(made), ""
+        made.linux["cgroupsPath"] = f"/{above.name}/other"
+        running = minirunc.start(made)
+        self.freeze(above)
+        assert f"in a frozen cgroup: thaw /{above.name}" in minirunc("start", created).err
+        result = minirunc("exec", running, "true")
+        assert (result.status, f"{above} is frozen" in result.err) == (255, True)
+        minirunc.ok("pause", running)
+        result = minirunc("resume", running)
+        assert (result.status, f"is thawed, but /{above.name} above it is frozen" in result.err) == (1, True)
+        minirunc.ok("kill", running, "KILL")
+        minirunc.wait_for_status(running, "stopped")
+        minirunc.ok("delete", running)
+        minirunc.ok("delete", created)
+        assert [path for path in above.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("own_pids", [True, False])
+def test_container_that_made_its_cgroup_threaded_is_ended(
+    minirunc: Runtime, limited: Callable[..., Bundle], own_pids: bool
+) -> None:
+    """cgroup.kill and cgroup.procs are not for threaded cgroups: `ps`, `kill` and `delete` find the processes."""
+    made = writable(limited("echo threaded >/sys/fs/cgroup/cgroup.type && sleep 1000 & wait"))
+    top = CGROUP2 / f"top-{minirunc.id()}"
+    made.linux["cgroupsPath"] = f"/{top.name}/own"
+    if not own_pids:
+        made.without_namespace("pid")
+    id = minirunc.start(made)
+    wait_until(lambda: (top / "own/cgroup.type").read_text() == "threaded\n", "it is threaded")
+    wait_until(lambda: len(json.loads(minirunc.ok("ps", "--format", "json", id))) == 2, "two processes")
+    minirunc.ok("delete", "--force", id)
+    assert not top.exists()

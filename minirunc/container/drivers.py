@@ -1,0 +1,149 @@
+"""Who makes a container's cgroup: the file system driver, systemd, or nobody (--cgroup-manager).
+
+    intend    what will be made, for the record: state.cgroup, state.cgroup_made, state.unit
+    make      the cgroup with its limits; systemd's scope begins with the hand in it
+    destroy   all in it ended, and it removed
+
+Which driver it was the state tells: `unit` is systemd's, and without `cgroup` there is none. So all that follows needs
+no option, and goes by files: D-Bus is spoken at birth, by `update` and at the end.
+"""
+
+import posix
+
+from minirunc.base import log
+from minirunc.base.errors import Error
+from minirunc.base.settings import DISABLED, SYSTEMD
+from minirunc.cgroup import fs
+from minirunc.kernel import cgroupfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.cgroup.systemd import Systemd
+    from minirunc.config import Config
+    from minirunc.config.linux.resources import Resources
+    from minirunc.container.store import State
+
+
+def intend(state: "State", config: "Config", manager: str, said_rootless: str) -> None:
+    """Put on record what `make` will make. Raises what stands against it."""
+    state.cgroup, state.cgroup_made, state.unit = "", [], ""
+    try:
+        if manager == DISABLED:
+            from minirunc.container import rootless
+
+            rootless.check_disabled(config)
+        elif manager == SYSTEMD:
+            _intend_unit(state, config)
+        else:
+            state.cgroup = fs.path_for(config.linux.cgroups_path, state.id)
+            leaf = fs.leaf(state.cgroup)
+            state.cgroup_made = [*([leaf] if leaf else []), *fs.missing_levels(state.cgroup)]
+    except (cgroupfs.NotMounted, OSError) as error:
+        _go_without(state, config, said_rootless, error)
+
+
+def _intend_unit(state: "State", config: "Config") -> None:
+    from minirunc.cgroup import systemd
+
+    with _manager() as manager:
+        unit = systemd.unit_for(config.linux.cgroups_path, state.id, user=manager.user)
+        above = systemd.control_group(manager) if manager.user else ""
+    state.cgroup, state.unit = systemd.path_of(unit, above), unit.name
+    fs.missing_levels(state.cgroup)  # that nobody is there; the slices are systemd's to make and to remove
+
+
+def _manager() -> "Systemd":
+    """Who is asked: an ordinary user's units are his own systemd's."""
+    from minirunc.cgroup.systemd import Systemd
+
+    return Systemd(user=posix.geteuid() != 0)
+
+
+def _make_unit(state: "State", config: "Config", pid: int) -> int:
+    """Have systemd start the unit, with the process in it if it is a scope; an fd of its cgroup."""
+    from minirunc.cgroup import systemd
+
+    with _manager() as manager:
+        unit = systemd.unit_for(config.linux.cgroups_path, state.id, user=manager.user)
+        state.cgroup = systemd.start(manager, unit, state.id, pid, [])
+    try:
+        return fs.create(state.cgroup, in_use=True)  # for the controllers that systemd does not know
+    except BaseException:
+        destroy(state, force=True)
+        raise
+
+
+def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
+    """Make the cgroup and set its limits; an fd of it, -1 if it is done without. `pid` is the hand's."""
+    if not state.cgroup:
+        return -1
+    try:
+        if state.unit:
+            cgroup = _make_unit(state, config, pid)
+        else:
+            if posix.geteuid() != 0:
+                from minirunc.container import rootless
+
+                rootless.check_enter(state.cgroup)
+            if leaf := fs.leaf(state.cgroup):
+                fs.go_to(leaf)
+            cgroup = fs.create(state.cgroup)
+    except OSError as error:
+        made = state.cgroup_made
+        _go_without(state, config, said_rootless, error)
+        fs.remove_levels(made)
+        return -1
+    try:
+        _limit(cgroup, config.linux.resources)
+    except BaseException:
+        posix.close(cgroup)
+        destroy(state, force=True)
+        raise
+    return cgroup
+
+
+def undo(state: "State", *, made: bool) -> None:
+    """What a birth that failed has done; `made` tells whether it came to a cgroup."""
+    if made:
+        destroy(state, force=True)
+    else:
+        fs.remove_levels(state.cgroup_made)
+
+
+def destroy(state: "State", *, force: bool = False) -> None:
+    """End all that is in the cgroup and remove it, then its unit. Raises Error naming what is still there.
+
+    Killed by file: systemd would ask by SIGTERM, and wait. With `force` a systemd that does not answer is a warning.
+    """
+    fs.destroy(state.cgroup, state.cgroup_made)
+    if not state.unit:
+        return
+    from minirunc.cgroup import systemd
+
+    try:
+        with _manager() as manager:
+            systemd.stop(manager, systemd.Unit("", state.unit))
+    except Error as error:
+        if not force:
+            raise
+        log.warning(f"the unit {state.unit} may be left: {error}")
+
+
+def _limit(cgroup: int, wanted: "Resources") -> None:
+    """Before the process is in, or the hand alone: it is so small that no limit stops it."""
+    from minirunc.config.linux import resources
+
+    if wanted.memory and wanted.memory.check_before_update and cgroupfs.has(cgroup, "memory.current"):
+        from minirunc.config.linux.resources import memory
+
+        memory.check_usage(wanted.memory, int(cgroupfs.read(cgroup, "memory.current")))
+    for where, file, value in resources.limits(wanted, lambda file: cgroupfs.has(cgroup, file)):
+        fs.limit(cgroup, where, file, value)
+
+
+def _go_without(state: "State", config: "Config", said_rootless: str, error: Exception) -> None:
+    """No cgroup, if that is allowed; raises what stands against it."""
+    from minirunc.container import rootless
+
+    rootless.go_without(said_rootless, config, error)
+    state.cgroup, state.cgroup_made, state.unit = "", [], ""
