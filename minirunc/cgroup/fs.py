@@ -127,6 +127,8 @@ def create(path: str, *, in_use: bool = False) -> int:
             below = cgroupfs.child(here, name)
             posix.close(here)
             here = below
+            if fresh and cgroupfs.read(here, "cgroup.type") == "domain invalid":
+                cgroupfs.write(here, "cgroup.type", "threaded")  # all else below a threaded domain takes no process
         if not fresh and not in_use:
             _check_unused(here)
     except OSError as error:

@@ -20,6 +20,9 @@ def why(cgroup: int, where: str, file: str) -> str:
         return f"this kernel has no {file}"
     if not _has_kernel(controller):
         return f"this kernel has no {controller} controller; remove the limit"
+    kind = cgroupfs.read(cgroup, "cgroup.type")
+    if "threaded" in kind:
+        return f"the {controller} controller is not for threaded cgroups, and this has to be one; remove the limit"
     if hybrid:
         return (
             f"the {controller} controller is not available: this host is hybrid, cgroup v1 holds it; remove the limit,"

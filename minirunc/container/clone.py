@@ -13,7 +13,7 @@ from minirunc.config.linux import namespaces
 from minirunc.config.linux.resources import devices
 from minirunc.config.process import user
 from minirunc.container import launch
-from minirunc.kernel import bpf, procfs
+from minirunc.kernel import bpf, cgroupfs, procfs
 from minirunc.kernel.constants import (
     AT_FDCWD,
     CGROUP2_SUPER_MAGIC,
@@ -59,7 +59,9 @@ def enter(
         config.linux.gid_mappings = gid_mappings.joined(config.linux.gid_mappings, hand.pid)
     new = namespaces.flags(listed, new=True)
     flags = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP) | CLONE_PARENT
-    if cgroup >= 0:
+    # From the cgroup namespace of others the cgroup may be out of reach (mount option nsdelegate).
+    moved = cgroup >= 0 and bool(kinds & ~new & CLONE_NEWCGROUP)
+    if cgroup >= 0 and not moved:
         flags |= CLONE_INTO_CGROUP
     try:
         if new & CLONE_NEWTIME:
@@ -74,6 +76,8 @@ def enter(
 
             error.message += rootless.why_no_namespaces(error.errno, new)
         raise
+    if moved:
+        _move(cgroup_on_host, hand.pid)
     if flags & CLONE_NEWUSER:
         _map_ids(hand, config)
     with hand.batch() as do:
@@ -94,6 +98,14 @@ def enter(
         if namespaces.is_new(listed, "network"):
             namespaces.loopback_up(do)
     return fifo
+
+
+def _move(cgroup_on_host: str, pid: int) -> None:
+    cgroup = cgroupfs.open_directory(cgroup_on_host)
+    try:
+        cgroupfs.write(cgroup, "cgroup.procs", str(pid))
+    finally:
+        posix.close(cgroup)
 
 
 def _open(hand: Hand, config: Config, cgroup_on_host: str, fifo_on_host: str) -> tuple[int, int, int | None]:

@@ -21,6 +21,7 @@ from minirunc.kernel import cgroupfs, inroot, procfs
 from minirunc.kernel.constants import (
     AT_FDCWD,
     CLONE_INTO_CGROUP,
+    CLONE_NEWCGROUP,
     CLONE_NEWUSER,
     CLONE_PARENT,
     O_CLOEXEC,
@@ -66,6 +67,9 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
     Where the container has no mount namespace of its own, its root is what chroot(2) made it.
     """
     kinds = namespaces.flags(listed)
+    # Who is in a cgroup namespace cannot go to a cgroup from outside of it where cgroup2 is mounted with nsdelegate, as
+    # systemd does: so the container's own is entered after its cgroup.
+    late = CLONE_NEWCGROUP if namespaces.is_new(listed, "cgroup") else 0
     with hand.batch() as do:
         # The cgroup's directory is looked up outside: it may be out of reach from inside.
         found = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
@@ -73,7 +77,8 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
         if not namespaces.is_new(listed, "mount"):
             root = do.openat(AT_FDCWD, f"/proc/{pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if kinds:
-            do.setns(process, kinds)
+            if kinds & ~late:
+                do.setns(process, kinds & ~late)
             if kinds & CLONE_NEWUSER:
                 user.hide(do)
         if not namespaces.is_new(listed, "mount"):
@@ -81,6 +86,8 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
             do.chroot(".")
     _clone(hand, cgroups, [int(fd) for fd in found])
     with hand.batch() as do:
+        if late:
+            do.setns(process, late)
         do.close_range(hand.control + 1)
         if kinds & CLONE_NEWUSER:
             user.be_root(do)
@@ -125,7 +132,7 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
             if int(child) > 0:
                 return
             errno = -int(child)
-            if errno == EACCES and _moved(hand, path):
+            if errno in (EACCES, ENOENT) and _moved(hand, path):
                 return
         if errno not in (ENOENT, EBUSY):
             break
@@ -136,7 +143,9 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
 
 
 def _moved(hand: Hand, path: str) -> bool:
-    """Put there from outside: the cgroup is the container's user's, and the hand has no rights outside any more."""
+    """Put there from outside: the cgroup is the container's user's, and the hand has no rights outside any more; or it
+    is outside of the cgroup namespace that the hand had to join (nsdelegate).
+    """
     with hand.batch() as do:
         do.forks(do.clone3(CLONE_PARENT))
     try:
@@ -145,7 +154,7 @@ def _moved(hand: Hand, path: str) -> bool:
         return False
     try:
         cgroupfs.write(cgroup, "cgroup.procs", str(hand.pid))
-    except PermissionError:
+    except (PermissionError, FileNotFoundError):
         return False
     finally:
         posix.close(cgroup)

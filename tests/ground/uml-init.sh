@@ -19,7 +19,7 @@ prepare() {
     ln -sfn /proc/self/fd/2 /dev/stderr
     hostname uml
     ip link set lo up
-    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
     echo +cpu +io +memory +pids >/sys/fs/cgroup/cgroup.subtree_control
     load_modules
 }

@@ -171,14 +171,6 @@ def _lives(pid: str) -> bool:
         return False
 
 
-def writable(bundle: Bundle) -> Bundle:
-    """The container may write below its own cgroup."""
-    for mount in bundle.config["mounts"]:
-        if mount["type"] == "cgroup":
-            mount["options"].remove("ro")
-    return bundle
-
-
 class TestFrozenAbove:
     """A cgroup above the container's is frozen: what would wait for it is refused, and which it is is said."""
 
@@ -232,17 +224,49 @@ class TestFrozenAbove:
 
 
 @pytest.mark.parametrize("own_pids", [True, False])
-def test_container_that_made_its_cgroup_threaded_is_ended(
+def test_threaded_container_is_found_and_ended(
     minirunc: Runtime, limited: Callable[..., Bundle], own_pids: bool
 ) -> None:
-    """cgroup.kill and cgroup.procs are not for threaded cgroups: `ps`, `kill` and `delete` find the processes."""
-    made = writable(limited("echo threaded >/sys/fs/cgroup/cgroup.type && sleep 1000 & wait"))
+    """cgroup.kill and cgroup.procs are not for threaded cgroups: `ps` and `delete` find the processes all the same."""
     top = CGROUP2 / f"top-{minirunc.id()}"
+    (top / "other").mkdir(parents=True)
+    (top / "other/cgroup.type").write_text("threaded")  # so that all below `top` has to be
+    made = limited("sleep 1000 & wait", pids={"limit": 9})
     made.linux["cgroupsPath"] = f"/{top.name}/own"
     if not own_pids:
         made.without_namespace("pid")
     id = minirunc.start(made)
-    wait_until(lambda: (top / "own/cgroup.type").read_text() == "threaded\n", "it is threaded")
+    assert (top / "own/cgroup.type").read_text() == "threaded\n"
+    assert (top / "own/pids.max").read_text() == "9\n"
     wait_until(lambda: len(json.loads(minirunc.ok("ps", "--format", "json", id))) == 2, "two processes")
+    assert minirunc.ok("exec", id, "cat", "/proc/self/cgroup") == "0::/\n"
     minirunc.ok("delete", "--force", id)
-    assert not top.exists()
+    assert [path.name for path in top.iterdir() if path.is_dir()] == ["other"]
+    made.linux["resources"]["memory"] = {"limit": 1 << 25}
+    result = minirunc.run(made)
+    assert (result.status, "linux.resources.memory: the memory controller is not for threaded" in result.err) == (
+        1,
+        True,
+    )
+    (top / "other").rmdir()
+    top.rmdir()
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_exec_and_birth_where_cgroup_namespaces_are_boundaries(
+    minirunc: Runtime, limited: Callable[..., Bundle], joined: bool
+) -> None:
+    """cgroup2 mounted with nsdelegate, as by systemd: a container in a cgroup namespace, its own or joined by path, has
+    its cgroup, and an exec goes there."""
+    assert "nsdelegate" in Path("/proc/self/mounts").read_text()
+    made = limited("exec sleep 1000")
+    if joined:
+        other = minirunc.start(limited("exec sleep 1000"))
+        made.namespace("cgroup", path=f"/proc/{minirunc.pid(other)}/ns/cgroup")
+    id = minirunc.start(made)
+    assert minirunc.cgroup(id) == CGROUP2 / id
+    seen = minirunc.ok(
+        "exec", id, "sh", "-c", "cat /proc/self/cgroup; readlink /proc/self/ns/cgroup; readlink /proc/1/ns/cgroup"
+    )
+    path, own, first = seen.split()
+    assert (path, own) == (f"0::/../{id}" if joined else "0::/", first)
