@@ -248,11 +248,18 @@ def test_unconfined_needs_no_apparmor(minirunc: Runtime, bundle: Callable[..., B
 
 
 @pytest.mark.parametrize("command", ["run", "create"])
-def test_systemd_driver_is_refused_by_name(minirunc: Runtime, bundle: Callable[..., Bundle], command: str) -> None:
-    """--systemd-cgroup."""
-    result = minirunc(command, "--bundle", bundle().path, minirunc.id(), before=["--systemd-cgroup"])
-    why = "--systemd-cgroup: the systemd cgroup driver is not supported yet"
-    assert said(result) == f"minirunc {command} failed: {why}"
+@pytest.mark.parametrize("option", ["--systemd-cgroup", "--cgroup-manager=systemd"])
+def test_systemd_driver_needs_systemd(
+    minirunc: Runtime, bundle: Callable[..., Bundle], command: str, option: str
+) -> None:
+    """--systemd-cgroup on a host that was not booted with it: said at once, with what to do."""
+    if Path("/run/systemd/system").exists():
+        pytest.skip("this host was booted with systemd")
+    result = minirunc(command, "--bundle", bundle().path, minirunc.id(), before=[option])
+    assert said(result) == (
+        f"minirunc {command} failed: systemd cgroup flag passed, but systemd support for managing cgroups is not"
+        " available: there is no /run/systemd/system; boot with systemd, or use --cgroup-manager cgroupfs"
+    )
 
 
 LIMITS = {

@@ -19,6 +19,7 @@ from minirunc.kernel.constants import (
     CGROUP2_SUPER_MAGIC,
     CLONE_INTO_CGROUP,
     CLONE_NEWCGROUP,
+    CLONE_NEWNET,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
     CLONE_PARENT,
@@ -28,7 +29,7 @@ from minirunc.kernel.constants import (
     O_RDWR,
     PR_SET_DUMPABLE,
 )
-from minirunc.kernel.hand import Hand
+from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out
 
 TYPE_CHECKING = False
@@ -83,21 +84,26 @@ def enter(
     with hand.batch() as do:
         do.tolerate(do.close(cgroup))
         do.tolerate(do.close(program))
-        if kinds & CLONE_NEWUSER:
-            user.be_root(do)
-        do.umask(0)  # modes are meant as they are given
-        do.setsid()
-        if new & CLONE_NEWCGROUP:
-            do.unshare(CLONE_NEWCGROUP)  # now: clone3 would have taken our cgroup as its root
-        hostname.apply(config.hostname, do)
-        if config.domainname:
-            from minirunc.config import domainname
-
-            domainname.apply(config.domainname, do)
-        launch.reset_cpus(do)
-        if namespaces.is_new(listed, "network"):
-            namespaces.loopback_up(do)
+        _settle(do, config, kinds, new)
     return fifo
+
+
+def _settle(do: Batch, config: Config, kinds: int, new: int) -> None:
+    """The first steps inside: what the namespaces are to hold."""
+    if kinds & CLONE_NEWUSER:
+        user.be_root(do)
+    do.umask(0)  # modes are meant as they are given
+    do.setsid()
+    if new & CLONE_NEWCGROUP:
+        do.unshare(CLONE_NEWCGROUP)  # now: clone3 would have taken our cgroup as its root
+    hostname.apply(config.hostname, do)
+    if config.domainname:
+        from minirunc.config import domainname
+
+        domainname.apply(config.domainname, do)
+    launch.reset_cpus(do)
+    if new & CLONE_NEWNET:
+        namespaces.loopback_up(do)
 
 
 def _move(cgroup_on_host: str, pid: int) -> None:

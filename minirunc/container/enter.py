@@ -27,6 +27,7 @@ from minirunc.kernel.constants import (
     O_CLOEXEC,
     O_DIRECTORY,
     O_PATH,
+    O_RDONLY,
 )
 from minirunc.kernel.hand import Hand
 
@@ -74,6 +75,8 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
         # The cgroup's directory is looked up outside: it may be out of reach from inside.
         found = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
         process = do.pidfd_open(pid)
+        if late:
+            own = do.openat(AT_FDCWD, f"/proc/{pid}/ns/cgroup", O_RDONLY | O_CLOEXEC)
         if not namespaces.is_new(listed, "mount"):
             root = do.openat(AT_FDCWD, f"/proc/{pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if kinds:
@@ -87,7 +90,7 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
     _clone(hand, cgroups, [int(fd) for fd in found])
     with hand.batch() as do:
         if late:
-            do.setns(process, late)
+            do.setns(own, late)
         do.close_range(hand.control + 1)
         if kinds & CLONE_NEWUSER:
             user.be_root(do)
