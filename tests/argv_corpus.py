@@ -145,6 +145,20 @@ ps id aux
 ps id -- -ef
 ps -f json id
 ps --format=table id -x
+ps id -o pid,comm
+ps id -e -x
+events id
+events --stats id
+events --interval=5s --stats id
+events --interval=1s id
+events --interval 100ms id
+events -interval 1m30s id
+events id --interval 1.5s --stats=false
+events --interval 1h0.5m.5s1us2µs3μs4ns id
+events --interval 0 id
+events --interval -1s id
+events --interval +.5h id
+events --interval 2562047h47m16.854775807s id
 --debug list
 -debug list
 --debug=false list
@@ -219,6 +233,8 @@ kill -h
 delete -h
 list -h
 ps -h
+events -h
+events --interval 1s --help
 pause -h
 resume -h
 spec -h
@@ -293,6 +309,24 @@ WRONG = {
     "exec -g 0x10 id true": 'invalid value "0x10" for flag -additional-gids: parse error',
     "exec -g 1,2 id true": 'invalid value "1,2" for flag -additional-gids: parse error',
     "exec -g 1_0 id true": 'invalid value "1_0" for flag -additional-gids: parse error',
+    "events --interval 5 id": 'invalid value "5" for flag -interval: parse error',
+    "events --interval '' id": 'invalid value "" for flag -interval: parse error',
+    "events --interval s id": 'invalid value "s" for flag -interval: parse error',
+    "events --interval . id": 'invalid value "." for flag -interval: parse error',
+    "events --interval .s id": 'invalid value ".s" for flag -interval: parse error',
+    "events --interval - id": 'invalid value "-" for flag -interval: parse error',
+    "events --interval 1.2.3s id": 'invalid value "1.2.3s" for flag -interval: parse error',
+    "events --interval 1d id": 'invalid value "1d" for flag -interval: parse error',
+    "events --interval '1 s' id": 'invalid value "1 s" for flag -interval: parse error',
+    "events --interval 1s1 id": 'invalid value "1s1" for flag -interval: parse error',
+    "events --interval ١s id": 'invalid value "١s" for flag -interval: parse error',
+    "events --interval 2562047h47m16.854775808s id": (
+        'invalid value "2562047h47m16.854775808s" for flag -interval: parse error'
+    ),
+    "events --interval": "flag needs an argument: -interval",
+    "events --stats=2 id": 'invalid boolean value "2" for -stats: parse error',
+    "events": 'minirunc: "events" requires exactly 1 argument(s)',
+    "events a b": 'minirunc: "events" requires exactly 1 argument(s)',
     "state": 'minirunc: "state" requires exactly 1 argument(s)',
     "state a b": 'minirunc: "state" requires exactly 1 argument(s)',
     "state --": 'minirunc: "state" requires exactly 1 argument(s)',

@@ -4,7 +4,7 @@ from posix import environ, getcwd
 
 from minirunc.base.errors import Error
 from minirunc.base.settings import CGROUPFS, MANAGERS, SYSTEMD, Settings
-from minirunc.cli.table import COMMANDS, FLAG, GLOBALS, NUMBER, NUMBERS, Command, Option, Value
+from minirunc.cli.table import COMMANDS, DURATION, FLAG, GLOBALS, NUMBER, NUMBERS, Command, Option, Value
 
 TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))  # the words Go's ParseBool knows
 FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
@@ -85,6 +85,10 @@ def _store(values: Values, option: Option, text: str) -> bool:
         if not (text.isascii() and text.isdigit() and (text[0] != "0" or text == "0") and len(text) < 19):
             return False
         value = int(text)
+    if option.kind == DURATION:
+        if (span := duration(text)) is None:
+            return False
+        value = span
     collected = values[option.key]
     if isinstance(collected, list):
         collected.append(value)
@@ -144,6 +148,13 @@ def default_root() -> str:
     from minirunc.base.roots import default_root
 
     return default_root()
+
+
+def duration(text: str) -> int | None:
+    """A span of time in nanoseconds; few command lines have one."""
+    from minirunc.base.duration import nanoseconds
+
+    return nanoseconds(text)
 
 
 def program(argv0: str) -> str:

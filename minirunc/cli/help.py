@@ -119,6 +119,11 @@ def _converted_one(option: Option, text: str) -> str | int:
         return _flag(option.name, text)
     if option.kind in (table.NUMBER, table.NUMBERS):
         return _number(option.name, text, any_base=option.kind == table.NUMBER)
+    if option.kind == table.DURATION:
+        span = argv.duration(text)
+        if span is None:
+            raise click.BadParameter(f'invalid value "{text}" for flag -{option.name}: parse error')
+        return span
     return text
 
 

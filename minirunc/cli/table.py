@@ -4,6 +4,7 @@ FLAG = "flag"  # no value needed: --detach, --detach=false
 TEXT = "text"  # a string, the last one wins
 PATH = "path"  # a string that names a file on the host, the last one wins
 NUMBER = "number"  # an integer, the last one wins
+DURATION = "duration"  # such as 1m30s, in nanoseconds; the last one wins
 TEXTS = "texts"  # strings, collected in order
 NUMBERS = "numbers"  # integers, collected in order
 
@@ -190,6 +191,16 @@ The exit status is that of the process, 255 where it could not be started.""",
             usage="",
             operands=(0, 0),
             target="minirunc.commands.list:list_",
+        ),
+        Command(
+            "events",
+            "print what a container uses, and when memory runs out, as JSON lines",
+            (
+                Option("interval", DURATION, "time between two stats, such as 100ms or 1m30s (default: 5s)", 5 * 10**9),
+                Option("stats", FLAG, "one record, at once", False),
+            ),
+            about="""Each interval a line {"type":"stats",...}, and when the kernel killed a process of the container
+for want of memory, {"type":"oom",...}; until the last process in the container's cgroup has ended.""",
         ),
         Command(
             "ps",

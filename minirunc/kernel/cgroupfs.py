@@ -114,6 +114,16 @@ def oom_killed(cgroup: int) -> bool:
         return False
 
 
+def open_file(cgroup: int, file: str) -> int:
+    """An fd of a cgroup's file, for who reads it again and again and waits in between."""
+    return posix.open(file, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=cgroup)
+
+
+def names(cgroup: int) -> list[str]:
+    """The names of the cgroup's files, and of the cgroups right below."""
+    return posix.listdir(cgroup)
+
+
 def children(cgroup: int) -> list[str]:
     """The names of the cgroups right below."""
     with posix.scandir(cgroup) as entries:

@@ -70,6 +70,15 @@ class Tree:
             return False
         return True
 
+    def directories(self, path: str) -> list[str]:
+        """The names of the directories right below, sorted."""
+        fd = posix.open(_below(path), _DIRECTORY | posix.O_NOFOLLOW, dir_fd=self.root)
+        try:
+            with posix.scandir(fd) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        finally:
+            posix.close(fd)
+
     def read(self, path: str) -> str:
         """The text of a file."""
         return files.read(_below(path), flags=posix.O_NOFOLLOW, dir_fd=self.root).decode()

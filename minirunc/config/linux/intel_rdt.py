@@ -135,6 +135,12 @@ def own(rdt: IntelRdt, container_id: str) -> list[str]:
     return [*group, _monitoring(rdt, container_id)] if rdt.enable_monitoring else group
 
 
+def measured(rdt: IntelRdt, container_id: str) -> tuple[str, str]:
+    """The group the container is in, and where its use is measured: that group, with all who are in it, or its own."""
+    group = _group(rdt, container_id)
+    return group, _monitoring(rdt, container_id) if rdt.enable_monitoring else group
+
+
 def intent(rdt: IntelRdt, container_id: str) -> list[str]:
     """The groups that `apply` will make, for the record. One that monitors is the container's even if it is there."""
     group = _group(rdt, container_id)

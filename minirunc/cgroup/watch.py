@@ -1,0 +1,73 @@
+"""Waiting for what happens in a cgroup: a process killed for want of memory, the last process gone.
+
+The kernel announces a change of memory.events and cgroup.events by POLLPRI until they are read again (cgroup-v2.rst
+"Basic Operations": poll and inotify alike), so nothing is missed between two calls.
+"""
+
+import posix
+from select import POLLPRI, poll
+
+from minirunc.kernel import cgroupfs
+
+ENOENT, ENODEV = 2, 19
+OOM, END, LEFT = "oom", "end", "left"
+_LONGEST_S = 86400.0  # poll(2) counts milliseconds in 32 bits
+
+
+class Watch:
+    """`with Watch(cgroup, reader) as watch`; the fd `reader` is where it is told, if that is a pipe."""
+
+    __slots__ = ("_events", "_kills", "_memory", "_poll", "_reader")
+
+    def __init__(self, cgroup: int, reader: int) -> None:
+        self._events = cgroupfs.open_file(cgroup, "cgroup.events")
+        try:
+            self._memory = cgroupfs.open_file(cgroup, "memory.events")
+        except FileNotFoundError:  # without the controller nobody is killed by it
+            self._memory = -1
+        self._kills = self._killed()  # so far
+        self._reader = reader
+        self._poll = poll()
+        self._poll.register(self._events, POLLPRI)
+        if self._memory >= 0:
+            self._poll.register(self._memory, POLLPRI)
+        self._poll.register(reader, 0)  # POLLERR and POLLHUP come unasked
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        posix.close(self._events)
+        if self._memory >= 0:
+            posix.close(self._memory)
+
+    def wait(self, timeout_s: float) -> str:
+        """The next that happens: OOM, END, LEFT where nobody reads any more, "" when the time is over.
+
+        A cgroup that was killed whole ends a moment before its memory.events are announced, so these are read first.
+        """
+        ready = [fd for fd, _ in self._poll.poll(1000 * min(max(timeout_s, 0), _LONGEST_S))]
+        if (killed := self._killed() if ready else 0) > self._kills:
+            self._kills = killed
+            return OOM
+        if self._events in ready and self._ended():
+            return END
+        return LEFT if self._reader in ready else ""
+
+    def _killed(self) -> int:
+        """How many were killed, in the cgroup and below."""
+        return _value(self._memory, "oom_kill") if self._memory >= 0 else 0
+
+    def _ended(self) -> bool:
+        return _value(self._events, "populated") == 0
+
+
+def _value(fd: int, key: str) -> int:
+    """The number behind a key, read anew; 0 where the cgroup was removed."""
+    try:
+        text = posix.pread(fd, 4096, 0).decode()
+    except OSError as error:
+        if error.errno not in (ENOENT, ENODEV):
+            raise
+        return 0
+    return next((int(line[len(key) + 1 :]) for line in text.splitlines() if line.startswith(f"{key} ")), 0)
