@@ -118,6 +118,49 @@ def test_monitoring_group(minirunc: Runtime, made: Bundle, tree: Path) -> None:
     (tree / "pre").rmdir()
 
 
+def test_events_tell_what_may_be_used_and_what_is(minirunc: Runtime, made: Bundle, tree: Path) -> None:
+    """The members of runc's types.IntelRdt, in its order; counted in the group the container is in, which has others in
+    it, too, or in its own.
+    """
+
+    def told(rdt: dict[str, Any]) -> Any:
+        made.linux["intelRdt"] = rdt
+        id = minirunc.start(made)
+        line = minirunc.ok("events", "--stats", id)
+        minirunc.ok("delete", "--force", id)
+        return json.loads(line)["data"]["intel_rdt"]
+
+    (tree / "pre").mkdir()
+    (tree / "pre/tasks").write_text(str(os.getpid()))
+    expected = {
+        "l3_cache_info": {"cbm_mask": "7ff", "min_cbm_bits": 1, "num_closids": 4},
+        "l3_cache_schema_root": "L3:0=7ff;1=7ff",
+        "l3_cache_schema": "L3:0=f0;1=7ff",
+        "mem_bw_info": {"bandwidth_gran": 10, "delay_linear": 1, "min_bandwidth": 10, "num_closids": 4},
+        "mem_bw_schema_root": "MB:0=100;1=100",
+        "mem_bw_schema": "MB:0=100;1=100",
+        "schemata": ["L3:0=f0;1=7ff", "    MB:0=100;1=100"],
+        "mbm_stats": [
+            {"mbm_total_bytes": 1000, "mbm_local_bytes": 10},
+            {"mbm_total_bytes": 1001, "mbm_local_bytes": 0},
+        ],
+        "cmt_stats": [{"llc_occupancy": 4096}, {"llc_occupancy": 4097}],
+    }
+    found = told({"l3CacheSchema": "L3:0=f0", "enableMonitoring": True})
+    assert found == expected
+    assert list(found) == list(expected)
+    (tree / "pre/schemata").write_text("L3:0=f0\n")
+    assert told({"closID": "pre", "enableMonitoring": True}) == expected
+    shared = told({"closID": "pre"})
+    assert min(row["mbm_total_bytes"] for row in shared.pop("mbm_stats")) >= 2000
+    assert min(row["llc_occupancy"] for row in shared.pop("cmt_stats")) >= 8192
+    assert shared == {name: value for name, value in expected.items() if not name.endswith("_stats")}
+    del made.linux["intelRdt"]
+    id = minirunc.start(made)
+    assert json.loads(minirunc.ok("events", "--stats", id))["data"]["intel_rdt"] == {}
+    (tree / "pre").rmdir()
+
+
 def test_exec_and_hooks_inside_join(minirunc: Runtime, made: Bundle, tree: Path) -> None:
     """Neither is a child of the container's process: what it may use, all of them may use together."""
     id = minirunc.id()

@@ -93,10 +93,10 @@ def test_no_cgroup_to_be_had_is_none(minirunc: Runtime, bundle: Callable[..., Bu
 
 
 def test_what_takes_a_cgroup_says_so(minirunc: Runtime, bundle: Callable[..., Bundle], bare_home: Path) -> None:
-    """pause and resume freeze a cgroup, exec --cgroup enters one."""
+    """pause and resume freeze a cgroup, exec --cgroup enters one, events read it."""
     id = minirunc.start(given(bundle("exec sleep 1000"), bare_home))
     none = f"container {id} has no cgroup of its own"
-    for command in (["pause", id], ["exec", "--cgroup", "x", id, "true"]):
+    for command in (["pause", id], ["exec", "--cgroup", "x", id, "true"], ["events", id], ["events", "--stats", id]):
         result = minirunc(*command)
         assert result.status in (1, 255)
         assert none in result.err

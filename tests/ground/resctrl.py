@@ -55,7 +55,12 @@ class Model:
         found = {"/info/last_cmd_status": f"{self.status}\n"}
         info = {
             "L3": {"cbm_mask": f"{MASK:x}", "min_cbm_bits": "1", "num_closids": str(CLASSES)},
-            "MB": {"bandwidth_gran": str(STEP), "min_bandwidth": str(LEAST), "delay_linear": "1"},
+            "MB": {
+                "bandwidth_gran": str(STEP),
+                "min_bandwidth": str(LEAST),
+                "delay_linear": "1",
+                "num_closids": str(CLASSES),
+            },
             "L3_MON": {"mon_features": "llc_occupancy\nmbm_total_bytes\nmbm_local_bytes", "num_rmids": str(MONITORS)},
         }
         for kind in self.features:
@@ -64,10 +69,19 @@ class Model:
             alive = sorted(pid for pid in tasks if Path(f"/proc/{pid}").exists())
             found[f"{path}/tasks"] = "".join(f"{pid}\n" for pid in alive)
             if "L3_MON" in self.features:
-                found |= {f"{path}/mon_data/mon_L3_{domain:02}/llc_occupancy": "0\n" for domain in DOMAINS}
+                for domain in DOMAINS:
+                    found |= self.counters(f"{path}/mon_data/mon_L3_{domain:02}", domain, len(alive))
             if path in self.schemata:
                 found[f"{path}/schemata"] = self.shown(path)
         return found
+
+    def counters(self, directory: str, domain: int, tasks: int) -> dict[str, str]:
+        """What is measured in a domain; one counter is not to be had there."""
+        return {
+            f"{directory}/llc_occupancy": f"{tasks << 12 | domain}\n",
+            f"{directory}/mbm_total_bytes": f"{tasks * 1000 + domain}\n",
+            f"{directory}/mbm_local_bytes": "Unavailable\n" if domain else f"{tasks * 10}\n",
+        }
 
     def shown(self, path: str) -> str:
         """The file schemata."""
