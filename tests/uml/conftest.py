@@ -10,9 +10,10 @@ Those of apparmor/, selinux/ and systemd/ are a boot of their own each, with tha
 
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,14 @@ def limited(bundle: Callable[..., Bundle]) -> Callable[..., Bundle]:
         return made
 
     return make
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A loop device of 16 MiB, its file on a tmpfs."""
+    file = Path("/dev/shm/disk")
+    file.write_bytes(bytes(16 << 20))
+    name = subprocess.run(["losetup", "--show", "-f", file], check=True, capture_output=True, text=True).stdout
+    yield Path(name.strip())
+    subprocess.run(["losetup", "-d", name.strip()], check=True)
+    file.unlink()

@@ -1,8 +1,7 @@
 """config.json linux.resources.blockIO: cgroup v2's io controller."""
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,6 @@ from tests.ground.bundle import Bundle
 from tests.ground.runtime import Runtime
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def disk() -> Iterator[Path]:
-    """A loop device of 16 MiB, its file on a tmpfs."""
-    file = Path("/dev/shm/disk")
-    file.write_bytes(bytes(16 * MIB))
-    name = subprocess.run(["losetup", "--show", "-f", file], check=True, capture_output=True, text=True).stdout
-    yield Path(name.strip())
-    subprocess.run(["losetup", "-d", name.strip()], check=True)
-    file.unlink()
 
 
 THROTTLES = {
@@ -70,7 +58,7 @@ def test_rate_is_kept(minirunc: Runtime, limited: Callable[..., Bundle], disk: P
         ends = "if=/dev/disk of=/dev/null iflag=direct"
     script = f"read a b </proc/uptime; dd {ends} bs=256k count=16 || exit 9; read c d </proc/uptime; echo $a $c"
     free, slow = (
-        _with_disk(limited(script, **limit), disk) for limit in ({}, {"blockIO": {throttle: [_rate(disk, MIB)]}})
+        with_disk(limited(script, **limit), disk) for limit in ({}, {"blockIO": {throttle: [_rate(disk, MIB)]}})
     )
     assert _seconds(minirunc.run(free).out) < 2
     assert _seconds(minirunc.run(slow).out) > 3
@@ -96,7 +84,7 @@ def _rate(disk: Path, rate: int) -> dict[str, int]:
     return {"major": major, "minor": minor, "rate": rate}
 
 
-def _with_disk(bundle: Bundle, disk: Path) -> Bundle:
+def with_disk(bundle: Bundle, disk: Path) -> Bundle:
     """Give the container the device, as /dev/disk, and the right to use it."""
     major, minor = _number(disk)
     bundle.linux["devices"] = [{"path": "/dev/disk", "type": "b", "major": major, "minor": minor, "fileMode": 0o600}]
