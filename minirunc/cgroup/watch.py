@@ -7,7 +7,7 @@ The kernel announces a change of memory.events and cgroup.events by POLLPRI unti
 import posix
 from select import POLLPRI, poll
 
-from minirunc.kernel import cgroupfs
+from minirunc.kernel import cgroupfs, procfs
 
 ENOENT, ENODEV = 2, 19
 OOM, END, LEFT = "oom", "end", "left"
@@ -17,7 +17,7 @@ _LONGEST_S = 86400.0  # poll(2) counts milliseconds in 32 bits
 class Watch:
     """`with Watch(cgroup, reader) as watch`; the fd `reader` is where it is told, if that is a pipe."""
 
-    __slots__ = ("_events", "_kills", "_memory", "_poll", "_reader")
+    __slots__ = ("_events", "_host", "_kills", "_memory", "_poll", "_reader")
 
     def __init__(self, cgroup: int, reader: int) -> None:
         self._events = cgroupfs.open_file(cgroup, "cgroup.events")
@@ -25,7 +25,8 @@ class Watch:
             self._memory = cgroupfs.open_file(cgroup, "memory.events")
         except FileNotFoundError:  # without the controller nobody is killed by it
             self._memory = -1
-        self._kills = self._killed()  # so far
+        self._kills = self._host = 0
+        self._someone_was_killed()  # those so far are not told
         self._reader = reader
         self._poll = poll()
         self._poll.register(self._events, POLLPRI)
@@ -47,27 +48,37 @@ class Watch:
         A cgroup that was killed whole ends a moment before its memory.events are announced, so these are read first.
         """
         ready = [fd for fd, _ in self._poll.poll(1000 * min(max(timeout_s, 0), _LONGEST_S))]
-        if (killed := self._killed() if ready else 0) > self._kills:
-            self._kills = killed
+        if self._someone_was_killed():
             return OOM
-        if self._events in ready and self._ended():
+        if self._events in ready and not _value(self._events, "populated"):
             return END
         return LEFT if self._reader in ready else ""
 
-    def _killed(self) -> int:
-        """How many were killed, in the cgroup and below."""
-        return _value(self._memory, "oom_kill") if self._memory >= 0 else 0
+    def _someone_was_killed(self) -> bool:
+        """Whether it has happened since we last looked, in the cgroup or below.
 
-    def _ended(self) -> bool:
-        return _value(self._events, "populated") == 0
+        `run` may have removed the cgroup of a killed container before we look; then any process of the host that was
+        killed so counts (runc takes any change it cannot read for a kill).
+        """
+        if self._memory < 0:
+            return False
+        before, self._host = self._host, _number(procfs.read("vmstat"), "oom_kill")
+        kills = _value(self._memory, "oom_kill")
+        if kills is None:
+            return self._host > before
+        before, self._kills = self._kills, kills
+        return kills > before
 
 
-def _value(fd: int, key: str) -> int:
-    """The number behind a key, read anew; 0 where the cgroup was removed."""
+def _value(fd: int, key: str) -> int | None:
+    """The number behind a key of an open file, read anew; None where the cgroup was removed."""
     try:
-        text = posix.pread(fd, 4096, 0).decode()
+        return _number(posix.pread(fd, 4096, 0).decode(), key)
     except OSError as error:
         if error.errno not in (ENOENT, ENODEV):
             raise
-        return 0
+        return None
+
+
+def _number(text: str, key: str) -> int:
     return next((int(line[len(key) + 1 :]) for line in text.splitlines() if line.startswith(f"{key} ")), 0)

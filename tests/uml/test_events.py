@@ -91,7 +91,7 @@ def test_what_the_container_takes_shows(minirunc: Runtime, limited: Callable[...
     assert before["memory"]["usage"]["limit"] == before["memory"]["swap"]["limit"] == NO_LIMIT
     assert "throttling" not in before["cpu"]
     minirunc.ok("exec", id, "sh", "-c", "head -c 16m /dev/zero >/dev/shm/file")
-    minirunc("exec", id, "timeout", "-s", "KILL", "1", "sh", "-c", "while :; do :; done")
+    minirunc.ok("exec", id, "sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done")
     minirunc.ok("exec", "--detach", id, "sleep", "1000")
     after = stats(minirunc, id)
     assert after["pids"] == {"current": 2}
@@ -101,7 +101,7 @@ def test_what_the_container_takes_shows(minirunc: Runtime, limited: Callable[...
     assert after["memory"]["cache"] - before["memory"].get("cache", 0) >= 16 * MIB
     assert after["memory"]["usage"]["max"] >= after["memory"]["usage"]["usage"]
     spent = {name: after["cpu"]["usage"][name] - before["cpu"]["usage"][name] for name in ("total", "kernel", "user")}
-    assert 0.3e9 < spent["total"] < 10e9
+    assert 0.1e9 < spent["total"] < 10e9
     assert abs(spent["kernel"] + spent["user"] - spent["total"]) < 1e6
 
 
@@ -157,7 +157,7 @@ class Follower:
 
 
 def test_oom_kill_is_told_once_and_at_once(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
-    """A record for each time that somebody is killed, be it in a cgroup that the container made; not for those before."""
+    """A record for each time that somebody is killed, be it in a cgroup the container made; not for those before."""
     id = minirunc.start(limited("exec sleep 1000", memory=TIGHT))
     told = f'{{"type":"oom","id":"{id}"}}\n'
     assert minirunc("exec", id, *EAT_64_MIB.split()).status == 137
@@ -181,12 +181,12 @@ def test_oom_kill_is_told_once_and_at_once(minirunc: Runtime, limited: Callable[
 def test_oom_kill_of_the_first_process_is_told_before_the_end(
     minirunc: Runtime, limited: Callable[..., Bundle], keep: bool
 ) -> None:
-    """The cgroup is empty a moment later, and `run` removes it."""
-    bundle = limited(f"until [ -e /go ]; do sleep 0.1; done; exec {EAT_64_MIB}", memory=TIGHT)
+    """The cgroup is empty a moment later, and `run` removes it, maybe before we look."""
+    bundle = limited(f"echo >/ready; until [ -e /go ]; do sleep 0.1; done; exec {EAT_64_MIB}", memory=TIGHT)
     bundle.write()
     id = minirunc.id()
     runs = minirunc.popen("run", *["--keep"][: int(keep)], "--bundle", bundle.path, id)
-    wait_until(lambda: id in minirunc.ok("list") and minirunc.status(id) == "running", "it runs")
+    wait_until((bundle.rootfs / "ready").exists, "it runs")
     follower = Follower(minirunc, "--interval", "500ms", id)
     assert follower.line()
     (bundle.rootfs / "go").touch()
