@@ -200,7 +200,7 @@ def test_cgroup_without_controllers_is_told_as_runc_does(
     """Debian's runc 1.1 on cgroup v2: the same members, but for structures without a number, which 1.5 leaves out."""
     (tmp_path / "runc").mkdir()
     runc = Runtime(tmp_path / "runc")
-    runc.binary, runc.prefix = "/usr/sbin/runc", pure_v2
+    runc.binary, runc.prefix = "runc", pure_v2
     records = []
     for runtime in (runc, minirunc):
         id = runtime.start(bundle("exec sleep 1000"))

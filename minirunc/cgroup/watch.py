@@ -1,7 +1,7 @@
 """Waiting for what happens in a cgroup: a process killed for want of memory, the last process gone.
 
-The kernel announces a change of memory.events and cgroup.events by POLLPRI until they are read again (cgroup-v2.rst
-"Basic Operations": poll and inotify alike), so nothing is missed between two calls.
+The kernel announces a change of memory.events and cgroup.events to inotify and by POLLPRI, the latter until they are
+read again: nothing is missed between two calls. Source: cgroup-v2.rst "[Un]populated Notification", "Memory".
 """
 
 import posix

@@ -43,15 +43,17 @@ def events(settings: Settings, container_id: str, *, interval: int, stats: bool)
     except BrokenPipeError:
         return _PIPE_CLOSED
     except OSError as error:
-        if stats and error.errno in GONE:
+        if error.errno not in GONE:
+            raise
+        if stats:
             raise stopped from None
-        raise
+        return 0
     finally:
         posix.close(cgroup)
 
 
 def _follow(id: str, cgroup: int, rdt: "IntelRdt | None", interval_s: float) -> int:
-    """Tell what happens; intervals that passed while nobody read are not caught up with."""
+    """Tell what happens to the end; intervals that passed while nobody read are not caught up with."""
     with Watch(cgroup, reader=sys.stdout.fileno()) as watch:
         due = monotonic() + interval_s
         while True:
@@ -63,13 +65,7 @@ def _follow(id: str, cgroup: int, rdt: "IntelRdt | None", interval_s: float) -> 
             elif happened == LEFT:
                 return _PIPE_CLOSED
             elif monotonic() >= due:
-                try:
-                    data = _data(id, cgroup, rdt)
-                except OSError as error:
-                    if error.errno in GONE:
-                        return 0
-                    raise
-                _say({"type": "stats", "id": id, "data": data})
+                _say({"type": "stats", "id": id, "data": _data(id, cgroup, rdt)})
                 due = max(due + interval_s, monotonic())
 
 

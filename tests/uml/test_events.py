@@ -219,7 +219,7 @@ def test_members_are_those_of_runc(minirunc: Runtime, limited: Callable[..., Bun
     leaves out, and does not know memory.peak yet."""
     (tmp_path / "runc").mkdir()
     runc = Runtime(tmp_path / "runc")
-    runc.binary = "/usr/sbin/runc"
+    runc.binary = "runc"
     found = []
     for runtime in (runc, minirunc):
         bundle = limited(
