@@ -158,7 +158,10 @@ def test_events_tell_what_may_be_used_and_what_is(minirunc: Runtime, made: Bundl
     del made.linux["intelRdt"]
     id = minirunc.start(made)
     assert json.loads(minirunc.ok("events", "--stats", id))["data"]["intel_rdt"] == {}
+    made.linux["intelRdt"] = {"closID": "pre"}
+    id = minirunc.start(made)
     (tree / "pre").rmdir()
+    assert json.loads(minirunc.ok("events", "--stats", id))["data"]["intel_rdt"] == {}
 
 
 def test_exec_and_hooks_inside_join(minirunc: Runtime, made: Bundle, tree: Path) -> None:

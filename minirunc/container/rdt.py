@@ -20,7 +20,10 @@ _CMT = ("llc_occupancy",)
 
 
 def stats(rdt: "IntelRdt", container_id: str) -> Members:
-    """What may be used of caches and memory bandwidth, and what is; by what this machine has."""
+    """What may be used of caches and memory bandwidth, and what is; by what this machine has.
+
+    Nothing where somebody has removed the group: `delete` does that, too, before the cgroup goes.
+    """
     group, monitored = intel_rdt.measured(rdt, container_id)
     with Tree() as tree:
         try:
@@ -38,6 +41,8 @@ def stats(rdt: "IntelRdt", container_id: str) -> Members:
             if tree.has("/info/L3_MON"):
                 found |= _monitored(tree, monitored)
             return found
+        except FileNotFoundError:
+            return {}
         except OSError as error:
             raise Error(f"unable to get container Intel RDT stats: {group}: {tree.why(error)}") from None
 

@@ -43,7 +43,7 @@ def still(minirunc: Runtime, id: str, cgroup: Path) -> tuple[Any, dict[str, str]
 def test_numbers_are_those_of_the_cgroup_s_files(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
     """Microseconds become nanoseconds, swap counts memory, too; all members of runc 1.5, and no other."""
     bundle = limited(
-        "head -c 8m /dev/zero >/dev/shm/file; sleep 1000 & exec sleep 1001",
+        "head -c 8m /dev/zero >/dev/shm/file; echo >/ready; sleep 1000 & exec sleep 1001",
         memory={"limit": 32 * MIB, "swap": 48 * MIB},
         pids={"limit": 20},
         cpu={"quota": 5000, "period": 50000},
@@ -51,6 +51,7 @@ def test_numbers_are_those_of_the_cgroup_s_files(minirunc: Runtime, limited: Cal
     bundle.mount("/dev/shm", "tmpfs", "shm", "size=16m")
     id = minirunc.start(bundle)
     cgroup = minirunc.cgroup(id)
+    wait_until((bundle.rootfs / "ready").exists, "the file is written")
     wait_until(lambda: (cgroup / "pids.current").read_text() == "2\n", "it sleeps")
     minirunc.ok("pause", id)
     data, files = still(minirunc, id, cgroup)
