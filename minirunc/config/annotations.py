@@ -87,13 +87,15 @@ WITHOUT_EFFECT = {
     "krun.": "there is no krun handler",
     "module.wasm.image/variant": "there is no WebAssembly handler",
     "org.criu.": "there is no checkpoint",
-    "org.systemd.property.": "there is no systemd cgroup driver",
-    "run.oci.systemd.": "there is no systemd cgroup driver",
+    "run.oci.systemd.": "it is not known",
     "run.oci.": "it is not known",
 }
 
-# Listed by `features`: who strips what is listed keeps the last from other runtimes, too (CVE-2024-3154).
-UNSAFE = (*HONOURED, "org.systemd.property.")
+# Of the container's unit, where the systemd driver makes it: unit_properties().
+PROPERTY = "org.systemd.property."
+
+# Listed by `features`: systemd runs what some of the last say, as root (CVE-2024-3154).
+UNSAFE = (*HONOURED, PROPERTY)
 
 
 def check(config: "Config") -> None:
@@ -118,7 +120,40 @@ def _unfit(value: str) -> str:
 
 
 def _tell(name: str) -> None:
+    if name.startswith(PROPERTY):
+        log.debug(f"annotation {name} is for the systemd cgroup driver")
     for start, why in WITHOUT_EFFECT.items():
         if name == start or (start.endswith(".") and name.startswith(start)):
             log.debug(f"annotation {name} has no effect: {why}")
             return
+
+
+def unit_properties(annotations: dict[str, str]) -> list[tuple[str, str, object]]:
+    """Those for the container's unit: (name, D-Bus signature, value), in words of runc's. Raises ConfigError."""
+    found = []
+    for name, value in annotations.items():
+        if name.startswith(PROPERTY):
+            where, what = f'annotations["{name}"]', name.removeprefix(PROPERTY)
+            wrong = "" if what.isascii() and what.isalpha() else "contains non-alphabetic character"
+            if wrong := "too short" if len(what) < 3 else wrong:
+                raise ConfigError(where, f"annotation {name} name incorrect: {wrong}")
+            try:
+                found.append(_property(what, value))
+            except ValueError as error:
+                raise ConfigError(where, f"annotation {name}={value} value parse error: {error}") from None
+    return found
+
+
+def _property(name: str, text: str) -> tuple[str, str, object]:
+    """What a unit's file has in seconds as TimeoutStopSec, D-Bus has in microseconds as TimeoutStopUSec."""
+    from minirunc.base import gvariant
+
+    kind, value = gvariant.parse(text)
+    stem = name.removesuffix("Sec")
+    if stem == name or not stem[-1:].islower():
+        return name, kind, value
+    if kind not in "ynqiuxtd":
+        raise ValueError("not a number")
+    if not 0 <= value * 1000000 < 2**64:
+        raise ValueError("out of range")
+    return f"{stem}USec", "t", int(value * 1000000)

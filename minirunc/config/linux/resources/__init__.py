@@ -60,6 +60,23 @@ def limits(resources: Resources, has: "Callable[[str], bool]") -> list[tuple[str
     return lines
 
 
+def properties(
+    resources: Resources, version: int, has: "Callable[[str], bool]", *, devices: bool = True
+) -> list[tuple[str, str, object]]:
+    """The limits as properties of a unit, for systemd `version`: (name, D-Bus signature, value).
+
+    `has` as for limits(), whose lines unit_properties.kept() makes fit beside these. An update leaves `devices` alone.
+    """
+    from minirunc.config.linux.resources import unit_properties
+
+    found = unit_properties.of(limits(resources, has), version)
+    if devices:
+        from minirunc.config.linux.resources import devices as rules
+
+        found += rules.unit_properties(resources.devices)
+    return found
+
+
 def _is_there(file: str, value: str, has: "Callable[[str], bool]") -> bool:
     """Swap may be off, huge page reservation is newer, and a weight goes to BFQ where that is in use."""
     if file == "io.weight":

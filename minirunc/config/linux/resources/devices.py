@@ -61,3 +61,44 @@ def rules(devices: list[DeviceRule]) -> list[tuple[bool, int, int, int, int]]:
         found.append((rule.allow, _KINDS[rule.type], major, minor, bits))
     found += [(True, kind, -1, -1, _ACCESS["m"]) for kind in (2, 1)]
     return found + [(True, 2, major, minor, _ALL) for major, minor in _DEFAULT]
+
+
+def unit_properties(devices: list[DeviceRule]) -> list[tuple[str, str, object]]:
+    """DevicePolicy and DeviceAllow: at least what the rules allow.
+
+    Our own program is asked beside systemd's, and both have to allow; so what DeviceAllow has no words for - a rule
+    that denies, any major with one minor - may be too much here, but nothing may be missing.
+    """
+    allowed: dict[tuple[int, int, int], int] = {}
+    for allow, kind, major, minor, bits in rules(devices):
+        any_major = major < 0 <= minor
+        for one in [kind] if kind else [1, 2]:
+            here = (one, major, -1 if any_major else minor)
+            if allow:
+                allowed[here] = allowed.get(here, 0) | bits
+            elif not any_major:
+                allowed = {at: rest & ~bits if _within(at, here) else rest for at, rest in allowed.items()}
+    found = []
+    for at, bits in allowed.items():
+        # One entry has to allow all that an open(2) wants: this one has what wider ones give, too.
+        for wider, more in allowed.items():
+            bits |= more if _within(at, wider) else 0
+        if bits:
+            found.append((_name(*at), "".join(letter for letter, bit in _ACCESS.items() if bits & bit)))
+    everything = all(allowed.get((kind, -1, -1)) == _ALL for kind in (1, 2))
+    return [
+        ("DevicePolicy", "s", "auto" if everything else "strict"),
+        ("DeviceAllow", "a(ss)", [] if everything else found),
+    ]
+
+
+def _within(inner: tuple[int, int, int], outer: tuple[int, int, int]) -> bool:
+    return all(theirs in (-1, ours) for ours, theirs in zip(inner, outer, strict=True))
+
+
+def _name(kind: int, major: int, minor: int) -> str:
+    """Names that need no node: /dev/char/1:3, char-136, block-*."""
+    word = "block" if kind == 1 else "char"
+    if minor >= 0:
+        return f"/dev/{word}/{major}:{minor}"
+    return f"{word}-{major if major >= 0 else '*'}"
