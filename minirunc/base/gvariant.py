@@ -103,14 +103,15 @@ class _Reader:
         sign, digits = (-1, word[1:]) if word[:1] == "-" else (1, word.removeprefix("+"))
         if not (digits[:1].isdigit() or digits[:1] == ".") or not digits.isascii() or "_" in digits:
             raise self.wrong(f'expected a value, got "{word}"')
+        is_float = kind == "d" or (not digits.startswith("0x") and set(digits) & set(".eE"))
+        kind = self.agreed(kind, "d") if is_float else kind or "i"
+        octal = digits[0] == "0" and digits.isdigit()
         try:
-            if kind == "d" or (not digits.startswith("0x") and set(digits) & set(".eE")):
-                return self.agreed(kind, "d"), sign * float(digits)
-            octal = digits[0] == "0" and digits.isdigit()
-            number = sign * (int(digits, 8) if octal else int(digits, 0))
+            number = sign * (float(digits) if is_float else int(digits, 8 if octal else 0))
         except ValueError:
             raise self.wrong(f'expected a number, got "{word}"') from None
-        kind = kind or "i"
+        if kind == "d":
+            return kind, number
         if kind not in _BITS:
             raise self.wrong(f'expected a value of type {kind}, got "{word}"')
         signed, bits = _BITS[kind]
@@ -123,9 +124,9 @@ class _Reader:
         self.at += 1
         found = []
         while (letter := self.text[self.at : self.at + 1]) != quote:
-            self.at += 1
             if not letter:
                 raise self.wrong(f"expected {quote}")
+            self.at += 1
             found.append(self.escape() if letter == "\\" else letter)
         self.at += 1
         whole = "".join(found)
@@ -135,7 +136,7 @@ class _Reader:
 
     def escape(self) -> str:
         letter = self.text[self.at : self.at + 1]
-        self.at += 1
+        self.at += len(letter)
         length = {"u": 4, "U": 8}.get(letter, 0)
         if not length:
             return _ESCAPES.get(letter, letter)
