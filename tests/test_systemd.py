@@ -182,7 +182,7 @@ def test_socket_that_does_not_answer_is_given_up(server, what, answer, phase):
     """Each call has a deadline, and its error says how far it got."""
     made = server(answer)
     begun = time.monotonic()
-    with pytest.raises(Error) as late, Systemd(user=False) as manager:
+    with pytest.raises(Error) as late, Systemd(user=True) as manager:
         CALLS[what](manager)
     assert SHORT_S <= time.monotonic() - begun < SHORT_S + 2
     assert str(late.value) == f"systemd did not {what} within 0.3 seconds: {phase} {made.path}"

@@ -170,10 +170,12 @@ class Systemd:
 
 
 def control_group(systemd: Systemd, timeout_s: float = TIMEOUT_S) -> str:
-    """Below which cgroup the manager's slices are: "" of the system's, as a rule."""
+    """Below which cgroup the manager's units are: a user's, below that of his manager."""
+    if not systemd.user:
+        return ""
     what = "tell its cgroup"
     path: str = _in_time(systemd, what, timeout_s, lambda end: systemd.get(_ROOT, "Manager", "ControlGroup", end))
-    return path if systemd.user else ""
+    return path
 
 
 def start(
@@ -306,7 +308,7 @@ def _start_job(systemd: Systemd, unit: Unit, body: "tuple[Any, ...]", end: float
             _reset_failed(systemd, unit, end)
         else:
             why = "end it, or name another in linux.cgroupsPath"
-            raise StateError(f"systemd has a unit {unit.name} already, which is {state}; {why}")
+            raise StateError(f"systemd has a unit {unit.name} already, which is {state or 'not loaded'}; {why}")
 
 
 def _result(systemd: Systemd, job: str, end: float) -> str:

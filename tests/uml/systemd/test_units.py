@@ -108,6 +108,21 @@ def test_living_unit_of_the_name_is_refused(manager, process):
     systemd.stop(manager, unit)
 
 
+def test_slice_with_a_file_is_refused(manager, process):
+    """systemd makes no other of a name that has a file (a scope's it does not read)."""
+    file = Path("/run/systemd/system/file.slice")
+    file.write_text("[Unit]\nDescription=somebody else's\n")
+    try:
+        systemctl("daemon-reload")
+        with pytest.raises(StateError) as wrong:
+            systemd.start(manager, unit_for(":x:file.slice", "file", user=False), "file", process().pid, [])
+    finally:
+        file.unlink()
+        systemctl("daemon-reload")
+    why = "end it, or name another in linux.cgroupsPath"
+    assert str(wrong.value) == f"systemd has a unit file.slice already, which is not loaded; {why}"
+
+
 def test_failed_unit_of_the_name_is_cleared_away(manager, process):
     """What is left of a unit that systemd keeps for its failure is no reason to fail again."""
     unit = unit_for("", "left", user=False)
