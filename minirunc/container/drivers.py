@@ -62,15 +62,24 @@ def _manager() -> "Systemd":
 def _make_unit(state: "State", config: "Config", pid: int) -> int:
     """Have systemd start the unit, with the process in it if it is a scope; an fd of its cgroup."""
     from minirunc.cgroup import systemd
+    from minirunc.config import annotations
+    from minirunc.config.linux import resources
 
     with _manager() as manager:
         unit = systemd.unit_for(config.linux.cgroups_path, state.id, user=manager.user)
-        state.cgroup = systemd.start(manager, unit, state.id, pid, [])
+        wanted = resources.properties(config.linux.resources, manager.version(), _may_have)
+        wanted += annotations.unit_properties(config.annotations)  # that override the others
+        state.cgroup = systemd.start(manager, unit, state.id, pid, wanted)
     try:
         return fs.create(state.cgroup, in_use=True)  # for the controllers that systemd does not know
     except BaseException:
         destroy(state, force=True)
         raise
+
+
+def _may_have(file: str) -> bool:
+    """Whether the cgroup that systemd will make has the file, as most will: BFQ is seldom in use."""
+    return file != "io.bfq.weight"
 
 
 def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
@@ -94,7 +103,7 @@ def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
         fs.remove_levels(made)
         return -1
     try:
-        _limit(cgroup, config.linux.resources)
+        _limit(cgroup, config.linux.resources, unit=bool(state.unit))
     except BaseException:
         posix.close(cgroup)
         destroy(state, force=True)
@@ -129,7 +138,7 @@ def destroy(state: "State", *, force: bool = False) -> None:
         log.warning(f"the unit {state.unit} may be left: {error}")
 
 
-def _limit(cgroup: int, wanted: "Resources") -> None:
+def _limit(cgroup: int, wanted: "Resources", *, unit: bool) -> None:
     """Before the process is in, or the hand alone: it is so small that no limit stops it."""
     from minirunc.config.linux import resources
 
@@ -137,7 +146,12 @@ def _limit(cgroup: int, wanted: "Resources") -> None:
         from minirunc.config.linux.resources import memory
 
         memory.check_usage(wanted.memory, int(cgroupfs.read(cgroup, "memory.current")))
-    for where, file, value in resources.limits(wanted, lambda file: cgroupfs.has(cgroup, file)):
+    lines = resources.limits(wanted, lambda file: cgroupfs.has(cgroup, file))
+    if unit:
+        from minirunc.config.linux.resources import unit_properties
+
+        lines = unit_properties.kept(lines)
+    for where, file, value in lines:
         fs.limit(cgroup, where, file, value)
 
 
