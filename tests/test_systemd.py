@@ -21,8 +21,8 @@ SHORT_S = 0.3
 @pytest.mark.parametrize(
     ("cgroups_path", "user", "slice_", "name", "path"),
     [
-        ("", False, "system.slice", "runc-id.scope", "/system.slice/runc-id.scope"),
-        ("", True, "user.slice", "runc-id.scope", "/user.slice/runc-id.scope"),
+        ("", False, "system.slice", "minirunc-id.scope", "/system.slice/minirunc-id.scope"),
+        ("", True, "user.slice", "minirunc-id.scope", "/user.slice/minirunc-id.scope"),
         ("a.slice:docker:f00", False, "a.slice", "docker-f00.scope", "/a.slice/docker-f00.scope"),
         ("a-b-c.slice:p:n", False, "a-b-c.slice", "p-n.scope", "/a.slice/a-b.slice/a-b-c.slice/p-n.scope"),
         (":p:n", True, "user.slice", "p-n.scope", "/user.slice/p-n.scope"),
@@ -47,13 +47,13 @@ def test_cgroups_path_names_the_unit(cgroups_path, user, slice_, name, path):
 
 def test_id_that_no_unit_can_have_is_escaped():
     """An id may have a plus sign, a unit may not: as systemd-escape(1) writes it."""
-    assert unit_for("", "a+b", user=False).name == "runc-a\\x2bb.scope"
+    assert unit_for("", "a+b", user=False).name == "minirunc-a\\x2bb.scope"
 
 
 def test_user_manager_is_above():
     """A user's units are below the cgroup of his manager."""
     above = "/user.slice/user-1000.slice/user@1000.service"
-    assert path_of(unit_for("", "id", user=True), above) == f"{above}/user.slice/runc-id.scope"
+    assert path_of(unit_for("", "id", user=True), above) == f"{above}/user.slice/minirunc-id.scope"
 
 
 FORM = 'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got'
@@ -159,11 +159,11 @@ def let_in(connection: socket.socket) -> None:
     connection.sendall(b"DATA\r\nOK f00\r\n")
 
 
-UNIT = Unit("system.slice", "runc-id.scope")
+UNIT = Unit("system.slice", "minirunc-id.scope")
 CALLS = {
-    "start unit runc-id.scope": lambda manager: systemd.start(manager, UNIT, "id", 1, [], SHORT_S),
-    "stop unit runc-id.scope": lambda manager: systemd.stop(manager, UNIT, SHORT_S),
-    "set properties of unit runc-id.scope": lambda manager: systemd.set_properties(manager, UNIT, [], SHORT_S),
+    "start unit minirunc-id.scope": lambda manager: systemd.start(manager, UNIT, "id", 1, [], SHORT_S),
+    "stop unit minirunc-id.scope": lambda manager: systemd.stop(manager, UNIT, SHORT_S),
+    "set properties of unit minirunc-id.scope": lambda manager: systemd.set_properties(manager, UNIT, [], SHORT_S),
     "tell its version": lambda manager: manager.version(SHORT_S),
     "tell its cgroup": lambda manager: systemd.control_group(manager, SHORT_S),
 }

@@ -113,6 +113,15 @@ def _levels(path: str) -> list[str]:
     return ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
+def exists(path: str) -> bool:
+    """Whether there is such a cgroup."""
+    try:
+        posix.stat(cgroupfs.mount_point()[0] + path, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
 def create(path: str, *, in_use: bool = False) -> int:
     """Make the cgroup, each level's controllers enabled for the next; returns an fd of its directory.
 

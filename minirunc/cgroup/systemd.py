@@ -66,7 +66,7 @@ def unit_for(cgroups_path: str, container_id: str, *, user: bool) -> Unit:
     if cgroups_path:
         parts = cgroups_path.split(":")
     else:
-        parts = ["", "runc", container_id.replace("+", "\\x2b")]  # as systemd-escape(1) does
+        parts = ["", "minirunc", container_id.replace("+", "\\x2b")]  # as systemd-escape(1) does
     if len(parts) != 3:
         why = 'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got'
         raise ConfigError("linux.cgroupsPath", f'{why} "{cgroups_path}" instead')

@@ -6,6 +6,9 @@ from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
 from minirunc.container import foreground, handover, life
 from minirunc.container.birth import Birth, Options
+from minirunc.container.status import memory_limited
+
+_KILLED = 128 + 9
 
 
 def born(
@@ -79,6 +82,10 @@ def run(
                 others = members.children()
         state = birth.commit(console_socket, pidfd_socket, pid_file)
         try:
+            if memory_limited(state):
+                from minirunc.container import begun
+
+                begun.check(state)
             birth.run_poststart()
         except Error:
             posix.kill(state.pid, 9)
@@ -88,7 +95,12 @@ def run(
         if detach:
             return 0
         try:
-            return foreground.wait(state.pid, birth.master)
+            status = foreground.wait(state.pid, birth.master)
+            if status == _KILLED and state.cgroup:
+                from minirunc.container import begun
+
+                begun.warn(state)
+            return status
         finally:
             if others is not None and not keep:
                 members.end_adopted(others)

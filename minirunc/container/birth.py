@@ -332,15 +332,21 @@ class Birth:
         """Nothing is left of a birth that failed."""
         if self.master is not None:
             posix.close(self.master)
-        oom = self.cgroup >= 0 and cgroupfs.oom_killed(self.cgroup)
+        if self.cgroup >= 0 and isinstance(error, Error):
+            self._say_if_killed(error)
         if self.moved:
             self.moved.undo()
         self.hand.kill()
         self._undo_outside()
-        if oom and isinstance(error, Error):
-            error.add_note("container init was OOM-killed (memory limit too low?)")
         if self.config.hooks:
             hooks.run_poststop(self.config.hooks.poststop, hooks.Told(self.state, STOPPED, 0))
+
+    def _say_if_killed(self, error: Error) -> None:
+        from minirunc.cgroup import oom  # something went wrong
+
+        if oom.killed(self.cgroup):
+            figures = oom.figures(self.cgroup)
+            error.add_note(f"container init was OOM-killed (memory limit too low?): during create: {figures}")
 
     def _undo_outside(self) -> None:
         if self.cgroup >= 0:

@@ -18,7 +18,7 @@ from minirunc.kernel import cgroupfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minirunc.cgroup.systemd import Systemd
+    from minirunc.cgroup.systemd import Systemd, Unit
     from minirunc.config import Config
     from minirunc.config.linux.resources import Resources
     from minirunc.container.store import State
@@ -43,13 +43,19 @@ def intend(state: "State", config: "Config", manager: str, said_rootless: str) -
 
 
 def _intend_unit(state: "State", config: "Config") -> None:
+    with _manager() as manager:
+        unit, state.cgroup = _unit(state, config.linux.cgroups_path, manager)
+    state.unit = unit.name
+    fs.missing_levels(state.cgroup)  # that nobody is there; the slices are systemd's to make and to remove
+
+
+def _unit(state: "State", cgroups_path: str, manager: "Systemd") -> "tuple[Unit, str]":
+    """The container's unit, and the path that its cgroup is to have."""
     from minirunc.cgroup import systemd
 
-    with _manager() as manager:
-        unit = systemd.unit_for(config.linux.cgroups_path, state.id, user=manager.user)
-        above = systemd.control_group(manager) if manager.user else ""
-    state.cgroup, state.unit = systemd.path_of(unit, above), unit.name
-    fs.missing_levels(state.cgroup)  # that nobody is there; the slices are systemd's to make and to remove
+    systemd.check_running()
+    unit = systemd.unit_for(cgroups_path, state.id, user=manager.user)
+    return unit, systemd.path_of(unit, systemd.control_group(manager) if manager.user else "")
 
 
 def _manager() -> "Systemd":
@@ -66,7 +72,7 @@ def _make_unit(state: "State", config: "Config", pid: int) -> int:
     from minirunc.config.linux import resources
 
     with _manager() as manager:
-        unit = systemd.unit_for(config.linux.cgroups_path, state.id, user=manager.user)
+        unit, _ = _unit(state, config.linux.cgroups_path, manager)
         wanted = resources.properties(config.linux.resources, manager.version(), _may_have)
         wanted += annotations.unit_properties(config.annotations)  # that override the others
         state.cgroup = systemd.start(manager, unit, state.id, pid, wanted)
@@ -109,6 +115,21 @@ def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
         destroy(state, force=True)
         raise
     return cgroup
+
+
+def salvage(state: "State", cgroups_path: str) -> None:
+    """What `make` may have made, for a state that cannot be read: the cgroup of that path, or that of the unit."""
+    state.cgroup, state.cgroup_made, state.unit = "", [], ""
+    try:
+        state.cgroup = fs.path_for(cgroups_path, state.id)
+        if fs.exists(state.cgroup):
+            return
+        with _manager() as manager:
+            unit, path = _unit(state, cgroups_path, manager)
+    except (Error, OSError):  # no cgroup v2, no systemd, or another form
+        return
+    if fs.exists(path):
+        state.cgroup, state.unit = path, unit.name
 
 
 def undo(state: "State", *, made: bool) -> None:

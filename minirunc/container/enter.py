@@ -15,7 +15,7 @@ from minirunc.config.linux import Linux, namespaces
 from minirunc.config.linux.namespaces import Namespace
 from minirunc.config.process import Process, user
 from minirunc.container import handover, hooks, launch
-from minirunc.container.status import CREATED, RUNNING
+from minirunc.container.status import CREATED, RUNNING, open_cgroup
 from minirunc.container.store import State
 from minirunc.kernel import cgroupfs, inroot, procfs
 from minirunc.kernel.constants import (
@@ -222,9 +222,10 @@ class Entry:
         try:
             self._enter(state, linux)
         except BaseException as error:
-            self._undo()
             if isinstance(error, Error):
+                self._say_if_killed(error)
                 error.add_note("unable to start container process")
+            self._undo()
             raise
 
     def _enter(self, state: State, linux: Linux) -> None:
@@ -278,6 +279,21 @@ class Entry:
             self._undo()
             raise
         self.hand.close()
+
+    def _say_if_killed(self, error: Error) -> None:
+        """runc's guess, with figures: it was killed, and others in the cgroup were for want of memory, or it was it."""
+        from minirunc.cgroup import oom  # something went wrong
+        from minirunc.kernel import hand_gone
+
+        if not self.state.cgroup or not hand_gone.was_killed(self.hand.pid):
+            return
+        try:
+            cgroup = open_cgroup(self.state)
+        except OSError:
+            return
+        if oom.killed(cgroup):
+            error.add_note(f"possibly OOM-killed: {oom.figures(cgroup)}")
+        posix.close(cgroup)
 
     def _undo(self) -> None:
         self.hand.kill()

@@ -46,6 +46,10 @@ def start(store: Store) -> None:
         if "start_container" in state.hooks:
             _start_container_hooks(store, state)
         _release(store)
+        if status.memory_limited(state):
+            from minirunc.container import begun
+
+            begun.check(state)
     finally:
         posix.close(lock)
     if "poststart" in state.hooks:
@@ -258,26 +262,23 @@ def _salvaged(store: Store) -> State:
 
     The copy of config.json is older than the cgroup: without the one the other was never made.
     """
-    cgroup = ""
-    rdt: list[str] = []
-    if store.exists("config.json"):
-        try:
-            linux = config_of(store).linux
-            if linux.intel_rdt:
-                from minirunc.config.linux import intel_rdt
-
-                rdt = intel_rdt.own(linux.intel_rdt, store.id)
-            cgroup = fs.path_for(linux.cgroups_path, store.id)
-        except cgroupfs.NotMounted:
-            cgroup = ""
-        except (Error, OSError):
-            cgroup = fs.path_for("", store.id)
     state = State()
     state.id = store.id
     state.pid = state.pid_start = state.creator = 0
-    state.boot_id = state.bundle = state.rootfs = state.created = ""
-    state.cgroup, state.unit = cgroup, ""
-    state.cgroup_made, state.rdt_made, state.annotations, state.namespaces, state.hooks = [], rdt, {}, [], []
+    state.boot_id = state.bundle = state.rootfs = state.created = state.cgroup = state.unit = ""
+    state.cgroup_made, state.rdt_made, state.annotations, state.namespaces, state.hooks = [], [], {}, [], []
+    if store.exists("config.json"):
+        path = ""
+        try:
+            linux = config_of(store).linux
+            path = linux.cgroups_path
+            if linux.intel_rdt:
+                from minirunc.config.linux import intel_rdt
+
+                state.rdt_made = intel_rdt.own(linux.intel_rdt, store.id)
+        except (Error, OSError):
+            pass  # broken, too: what has the name of the container
+        drivers.salvage(state, path)
     return state
 
 

@@ -2,6 +2,7 @@
 
 import posix
 
+from minirunc.base import files
 from minirunc.base.errors import StateError
 from minirunc.container.store import FIFO, State, Store, boot_id
 from minirunc.kernel import cgroupfs, procfs
@@ -54,6 +55,17 @@ def own_cgroup(state: State) -> str:
 def open_cgroup(state: State) -> int:
     """An fd of the container's cgroup; it must have one."""
     return cgroupfs.open_directory(cgroupfs.mount_point()[0] + own_cgroup(state))
+
+
+def memory_limited(state: State) -> bool:
+    """Whether its cgroup has a memory limit of its own."""
+    if not state.cgroup:
+        return False
+    try:
+        root, _ = cgroupfs.mount_point()
+        return files.read(f"{root}{state.cgroup}/memory.max") != b"max\n"
+    except OSError:  # there is no such controller, or the cgroup is gone
+        return False
 
 
 def require(store: Store, state: State, *wanted: str) -> str:

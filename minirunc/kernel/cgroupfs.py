@@ -106,14 +106,6 @@ def flag(cgroup: int, file: str, key: str) -> int:
     return 0
 
 
-def oom_killed(cgroup: int) -> bool:
-    """Whether a process in it was killed for want of memory, as far as that can be told."""
-    try:
-        return flag(cgroup, "memory.events", "oom_kill") > 0
-    except OSError:
-        return False
-
-
 def open_file(cgroup: int, file: str) -> int:
     """An fd of a cgroup's file, for who reads it again and again and waits in between."""
     return posix.open(file, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=cgroup)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EPERM, ETXTBSY, EPIPE, ECONNRESET = 1, 26, 32, 104
+NAME = "minirunc:[init]"  # as ps(1) shows it
 TOLERATE = 1
 FORKS = 2
 _C_LIBRARY_SIGNALS = (32, 33)  # it lets nobody change them, and ignores them in what it spawns
@@ -206,7 +207,7 @@ class Hand:
             with self.batch() as do:
                 # Before anything else, while it has all capabilities: nobody below us may ptrace it (CVE-2016-9962).
                 do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-                do.prctl(PR_SET_NAME, "minirunc:[init]")
+                do.prctl(PR_SET_NAME, NAME)
                 do.close_range(self.control + 1)
                 for signal in _C_LIBRARY_SIGNALS:
                     do.rt_sigaction(signal, _SIG_DFL)

@@ -4,6 +4,15 @@ import posix
 from select import POLLIN, poll
 
 
+def was_killed(pid: int) -> bool:
+    """Whether it was ended by SIGKILL; it has not been waited for yet."""
+    try:
+        ended = posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except OSError:
+        return False
+    return bool(ended and ended.si_code != posix.CLD_EXITED and ended.si_status == 9)
+
+
 def how(pid: int, dying_ms: int) -> str:
     """In words, for an error. A process closes its files up to `dying_ms` before it can be waited for."""
     try:

@@ -234,6 +234,14 @@ def _status(pid: int, key: str) -> int:
     return pid
 
 
+def name(pid: int) -> str:
+    """What the process calls itself, its program's name as a rule (proc_pid_comm(5)); "" where it has ended."""
+    try:
+        return read(f"{pid}/comm").removesuffix("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def described(pid: int) -> str:
     """A process as a person would look for it: pid, name, state as in ps(1); the pid alone where it has ended."""
     try:

@@ -124,3 +124,37 @@ def test_limit_below_what_is_in_use(
         file.unlink(missing_ok=True)
         if cgroup.exists():
             cgroup.rmdir()
+
+
+class TestKilledBeforeItsProgram:
+    """A limit that is too low to be born with: said as such, with the phase, the limit and the peak."""
+
+    @pytest.mark.parametrize("command", ["create", "run"])
+    def test_during_create(self, minirunc: Runtime, limited: Callable[..., Bundle], command: str) -> None:
+        """The hand is killed at its work: which, and that nothing is left."""
+        bundle = limited("true", memory={"limit": 32 << 10, "swap": 32 << 10})
+        bundle.write()
+        result = minirunc(command, "--bundle", bundle.path, minirunc.id())
+        assert (result.status, result.out) == (1, "")
+        why = (
+            "container init was OOM-killed (memory limit too low?): during create: memory.max is 32768, memory.peak is "
+        )
+        assert why in result.err
+        assert "the hand (pid " in result.err
+
+    def test_during_start(self, minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+        """execve(2) takes more than there is: said at once, or at the latest when `run` has seen the process end."""
+        result = minirunc.run(limited("true", memory={"limit": 112 << 10, "swap": 112 << 10}))
+        assert (result.status, "container process was OOM-killed" in result.err) in ((1, True), (137, True))
+        assert "memory.max is 114688, memory.peak is " in result.err
+
+    def test_exec(self, minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+        """The container has all there is, and is not to be killed: what is killed is the hand of the exec."""
+        bundle = limited("exec sleep 1000", memory={"limit": 1 << 20, "swap": 1 << 20})
+        bundle.process["oomScoreAdj"] = -1000
+        id = minirunc.start(bundle)
+        (minirunc.cgroup(id) / "memory.max").write_text("4096")
+        result = minirunc("exec", id, "true")
+        assert (result.status, result.out) == (255, "")
+        assert "possibly OOM-killed: memory.max is 4096, memory.peak is " in result.err
+        assert minirunc.status(id) == "running"
