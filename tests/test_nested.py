@@ -233,3 +233,21 @@ def test_memory_that_may_not_be_executed_is_no_hindrance(nest: Nest) -> None:
     write = "echo 2 >/proc/sys/vm/memfd_noexec && cat /proc/sys/vm/memfd_noexec"
     assert nest.minirunc.ok("exec", nest.id, "/busybox/sh", "-c", write.replace("cat", "/busybox/cat")) == "2\n"
     assert nest.run().status == 0
+
+
+def test_read_only_cgroup_file_system_is_told_with_what_to_do(nest: Nest) -> None:
+    """Root with all rights, and /sys/fs/cgroup read-only: remounted, or no cgroup at all; then no limit can be had."""
+    for mount in nest.outer.config["mounts"]:
+        if mount["type"] == "cgroup":
+            mount["options"].append("ro")
+    nest.start()
+    result = nest.run()
+    assert result.status == 1
+    assert "/sys/fs/cgroup/in; remount it read-write, or use --cgroup-manager disabled: " in result.err
+    assert "read-only file system" in result.err
+    assert nest("--cgroup-manager", "disabled", "run", "--bundle", "/inner", "in").status == 0
+    nest.inner.linux["resources"]["pids"] = {"limit": 10}
+    nest.inner.write()
+    result = nest("--cgroup-manager", "disabled", "run", "--bundle", "/inner", "in")
+    assert result.status == 1
+    assert "config.json: linux.resources.pids: --cgroup-manager disabled makes no cgroup" in result.err

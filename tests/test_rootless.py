@@ -128,7 +128,8 @@ def test_limit_without_a_cgroup_is_refused(minirunc: Runtime, bundle: Callable[.
     assert result.status == 1
     assert (
         "config.json: linux.resources.pids: rootless needs no limits + no cgrouppath when no permission is granted for"
-        " cgroups: it cannot be made: permission denied; remove the limit, or start it in a delegated cgroup"
+        " cgroups: it cannot be made: permission denied; remove the limit, or start it in a cgroup that is delegated to"
+        " you, as `systemd-run --user --scope -p Delegate=yes` does, with the line `Delegate=pids` in user@.service"
     ) in result.err
 
 

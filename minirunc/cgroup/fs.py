@@ -11,6 +11,10 @@ from minirunc.base import files
 from minirunc.base.errors import ConfigError, Error, StateError
 from minirunc.kernel import cgroupfs, procfs
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 EPERM, ENOENT, ENODEV, EROFS, EOPNOTSUPP = 1, 2, 19, 30, 95
 
 GONE = (2, 19)  # ENOENT, ENODEV: what a cgroup's file answers when the cgroup was removed
@@ -46,10 +50,10 @@ def _beside() -> str:
     return above
 
 
-def leaf(path: str) -> str:
-    """The cgroup that we have to go to, alone as we are in our own, so that those below that may have controllers.
+def leaf(path: str, ours: list[int]) -> str:
+    """The cgroup that the processes `ours` have to go to, alone as they are in our own, so that `path` has controllers.
 
-    "" where that is not so: `path` is not below, others are there (and not ours to move), or there is no such rule
+    "" where that is not so: it is not below, others are there (and not ours to move), or there is no such rule
     (cgroup-v2.rst, "No Internal Process Constraint").
     """
     root, _ = cgroupfs.mount_point()
@@ -58,14 +62,14 @@ def leaf(path: str) -> str:
         return ""
     try:
         posix.stat(f"{root}{own}/cgroup.type")  # what the root of all has not
-        alone = files.read(f"{root}{own}/cgroup.procs").split() == [b"%d" % posix.getpid()]
+        alone = {int(pid) for pid in files.read(f"{root}{own}/cgroup.procs").split()} <= {*ours}
     except OSError:
         return ""
     return f"{own}/minirunc-caller" if alone else ""
 
 
-def go_to(path: str) -> None:
-    """Move this process to a cgroup, made where it is missing."""
+def move_to(path: str, pids: list[int]) -> None:
+    """Move processes to a cgroup, made where it is missing."""
     root, _ = cgroupfs.mount_point()
     try:
         posix.mkdir(root + path, 0o755)
@@ -73,7 +77,8 @@ def go_to(path: str) -> None:
         pass
     cgroup = _open(path)
     try:
-        cgroupfs.write(cgroup, "cgroup.procs", "0")
+        for pid in pids:
+            cgroupfs.write(cgroup, "cgroup.procs", str(pid))
     finally:
         posix.close(cgroup)
 
@@ -122,22 +127,23 @@ def exists(path: str) -> bool:
     return True
 
 
-def create(path: str, *, in_use: bool = False) -> int:
+def create(path: str, threads_do: "Callable[[], bool]", *, in_use: bool = False) -> int:
     """Make the cgroup, each level's controllers enabled for the next; returns an fd of its directory.
 
+    `threads_do` tells whether it may be a threaded one, as is all that has a controller below a cgroup with processes.
     With `in_use` it is there already, our process in it: systemd's scope.
     """
     root, _ = cgroupfs.mount_point()
     here = cgroupfs.open_directory(root)
     try:
         for name in path.strip("/").split("/"):
-            _enable_controllers(here)
+            _enable_controllers(here, threads_do)
             fresh = cgroupfs.make(here, name)
             below = cgroupfs.child(here, name)
             posix.close(here)
             here = below
             if fresh and cgroupfs.read(here, "cgroup.type") == "domain invalid":
-                cgroupfs.write(here, "cgroup.type", "threaded")  # all else below a threaded domain takes no process
+                cgroupfs.write(here, "cgroup.type", "threaded")  # else it takes no process
         if not fresh and not in_use:
             _check_unused(here)
     except OSError as error:
@@ -151,11 +157,22 @@ def create(path: str, *, in_use: bool = False) -> int:
     return here
 
 
-def _enable_controllers(cgroup: int) -> None:
-    """Let the children of `cgroup` have all its controllers; one that refuses is missed when a limit needs it."""
+def _enable_controllers(cgroup: int, threads_do: "Callable[[], bool] | None" = None) -> None:
+    """Let the children of `cgroup` have all its controllers; one that refuses is missed when a limit needs it.
+
+    With processes in it those alone are to be had that threaded cgroups may have, and make one of each child: that is
+    for who asks for no others (cgroup-v2.rst, "Threads").
+    """
     wanted = set(cgroupfs.read(cgroup, "cgroup.controllers").split())
     wanted -= set(cgroupfs.read(cgroup, "cgroup.subtree_control").split())
     if not wanted:
+        return
+    if (
+        threads_do
+        and cgroupfs.read(cgroup, "cgroup.procs")
+        and cgroupfs.has(cgroup, "cgroup.type")
+        and not threads_do()
+    ):
         return
     try:
         cgroupfs.write(cgroup, "cgroup.subtree_control", " ".join("+" + name for name in wanted))

@@ -20,9 +20,6 @@ def why(cgroup: int, where: str, file: str) -> str:
         return f"this kernel has no {file}"
     if not _has_kernel(controller):
         return f"this kernel has no {controller} controller; remove the limit"
-    kind = cgroupfs.read(cgroup, "cgroup.type")
-    if "threaded" in kind:
-        return f"the {controller} controller is not for threaded cgroups, and this has to be one; remove the limit"
     if hybrid:
         return (
             f"the {controller} controller is not available: this host is hybrid, cgroup v1 holds it; remove the limit,"
@@ -60,4 +57,6 @@ def _remedy(controller: str, cgroup: int) -> str:
                 f"move the processes of {here} ({there}{more}) to a cgroup below it: it gives it on to none meanwhile"
             )
         break
+    if cgroupfs.read(cgroup, "cgroup.type") == "threaded":
+        return "name another cgroup: those beside it are threaded, for which it is not"
     return f"have it delegated (with systemd: Delegate={controller} in user@.service)"

@@ -16,6 +16,8 @@ from minirunc.base.settings import DISABLED, SYSTEMD
 from minirunc.cgroup import fs
 from minirunc.kernel import cgroupfs
 
+_THREADED = {"cpu", "cpuset", "pids"}  # controllers, cgroup-v2.rst "Threads"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.cgroup.systemd import Systemd, Unit
@@ -36,7 +38,7 @@ def intend(state: "State", config: "Config", manager: str, said_rootless: str) -
             _intend_unit(state, config)
         else:
             state.cgroup = fs.path_for(config.linux.cgroups_path, state.id)
-            leaf = fs.leaf(state.cgroup)
+            leaf = fs.leaf(state.cgroup, [posix.getpid()])
             state.cgroup_made = [*([leaf] if leaf else []), *fs.missing_levels(state.cgroup)]
     except (cgroupfs.NotMounted, OSError) as error:
         _go_without(state, config, said_rootless, error)
@@ -77,7 +79,7 @@ def _make_unit(state: "State", config: "Config", pid: int) -> int:
         wanted += annotations.unit_properties(config.annotations)  # that override the others
         state.cgroup = systemd.start(manager, unit, state.id, pid, wanted)
     try:
-        return fs.create(state.cgroup, in_use=True)  # for the controllers that systemd does not know
+        return fs.create(state.cgroup, lambda: False, in_use=True)  # for the controllers that systemd does not know
     except BaseException:
         destroy(state, force=True)
         raise
@@ -100,9 +102,10 @@ def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
                 from minirunc.container import rootless
 
                 rootless.check_enter(state.cgroup)
-            if leaf := fs.leaf(state.cgroup):
-                fs.go_to(leaf)
-            cgroup = fs.create(state.cgroup)
+            ours = [posix.getpid(), pid]
+            if leaf := fs.leaf(state.cgroup, ours):
+                fs.move_to(leaf, ours)
+            cgroup = fs.create(state.cgroup, lambda: _threads_do(config.linux.resources))
     except OSError as error:
         made = state.cgroup_made
         _go_without(state, config, said_rootless, error)
@@ -115,6 +118,14 @@ def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
         destroy(state, force=True)
         raise
     return cgroup
+
+
+def _threads_do(wanted: "Resources") -> bool:
+    """Whether there are limits, and none but those that a threaded cgroup may have."""
+    from minirunc.config.linux import resources
+
+    controllers = {file.partition(".")[0] for _, file, _ in resources.limits(wanted, lambda _: True)}
+    return bool(controllers) and controllers <= _THREADED
 
 
 def salvage(state: "State", cgroups_path: str) -> None:

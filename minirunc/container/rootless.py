@@ -15,7 +15,7 @@ NO_RIGHTS = (1, 13, 30)  # EPERM, EACCES, EROFS: what a cgroup that is not ours 
 EINVAL, ENOSPC = 22, 28
 
 _FILES = {"mount": "mnt", "network": "net"}  # in /proc/PID/ns, where not named as the kind of namespace
-_DELEGATED = "start it in a delegated cgroup, as `systemd-run --user --scope` does"
+_DELEGATED = "start it in a cgroup that is delegated to you, as `systemd-run --user --scope -p Delegate=yes` does"
 _UNCLEAN = (
     "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is strongly"
     " discouraged: what its first process leaves behind cannot be found any more"
@@ -39,7 +39,9 @@ def go_without(said: str, config: Config, error: Exception) -> None:
     wanted = resources.limits(linux.resources, lambda _: False)
     if wanted:
         rule = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"  # runc's words
-        raise ConfigError(wanted[0][0], f"{rule}: {why}; remove the limit, or {_DELEGATED}") from None
+        line = " ".join(sorted({file.partition(".")[0] for _, file, _ in wanted}))
+        remedy = f"remove the limit, or {_DELEGATED}, with the line `Delegate={line}` in user@.service"
+        raise ConfigError(wanted[0][0], f"{rule}: {why}; {remedy}") from None
     if linux.namespace("user") is None and procfs.is_host_root() and not _allows_all(config):
         rule = "without a cgroup only a user namespace keeps devices away"
         raise ConfigError("linux.resources.devices", f"{rule}: {why}") from None

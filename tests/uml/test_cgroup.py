@@ -244,7 +244,7 @@ def test_threaded_container_is_found_and_ended(
     assert [path.name for path in top.iterdir() if path.is_dir()] == ["other"]
     made.linux["resources"]["memory"] = {"limit": 1 << 25}
     result = minirunc.run(made)
-    assert (result.status, "linux.resources.memory: the memory controller is not for threaded" in result.err) == (
+    assert (result.status, "those beside it are threaded, for which it is not" in result.err) == (
         1,
         True,
     )

@@ -1,5 +1,6 @@
 """An ordinary user's containers where all controllers are delegated to him."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,3 +74,53 @@ def test_controller_that_is_not_delegated_is_named(
     assert result.status == 1
     assert "linux.resources.pids: the pids controller is not available in this cgroup" in result.err
     assert "Delegate=pids in user@.service" in result.err
+
+
+class TestInACgroupOfHisOwn:
+    """A cgroup is delegated to the user, and none above it, as by `systemd-run --uid --scope -p Delegate=yes`."""
+
+    @pytest.fixture
+    def own(self, minirunc: Runtime, home: Path) -> Path:
+        """The cgroup, in which `minirunc` is run."""
+        above = next(path for path in leftovers.cgroup2_mounts()[0].iterdir() if (path / "own").is_dir())
+        for name in (".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+            os.chown(above / name, 0, 0)
+        for level in (above.parent, above):
+            (level / "cgroup.subtree_control").write_text("+cpu +memory +pids")
+        return above / "own"
+
+    def test_limits_hold(self, minirunc: Runtime, bundle: Callable[..., Bundle], home: Path, own: Path) -> None:
+        """The runtime is alone there: it goes to a leaf, so that the container's cgroup has controllers."""
+        made = given(bundle(f"{READ}; exec sleep 1000"), home)
+        made.linux["resources"] |= RESOURCES
+        made.write()
+        running = minirunc.popen("run", "--bundle", made.path, id := minirunc.id())
+        wait_until((own / id / "memory.max").exists, "it has a cgroup with controllers")
+        wait_until(lambda: "max" not in (own / id / "cpu.max").read_text(), "all limits are set")
+        assert [(own / id / name).read_text().strip() for name in FILES] == list(FILES.values())
+        assert str(running.pid) in (own / "minirunc-caller/cgroup.procs").read_text().split()
+        # From elsewhere: where limits are set for those below, nobody goes in any more.
+        minirunc.prefix = [word.replace(f">{own}/", f">{own}/minirunc-caller/") for word in minirunc.prefix]
+        minirunc.ok("delete", "--force", id)
+        assert running.wait(60) == 137
+        assert [path.name for path in own.iterdir() if path.is_dir()] == ["minirunc-caller"]
+        (own / "minirunc-caller").rmdir()  # where `run` was until its end; systemd takes it away with the scope
+
+    def test_who_is_in_the_way_is_named(
+        self, minirunc: Runtime, bundle: Callable[..., Bundle], home: Path, own: Path
+    ) -> None:
+        """Another process is there, too, and not the runtime's to move: the error tells which."""
+        made = given(bundle(READ), home)
+        made.linux["resources"] |= RESOURCES
+        minirunc.prefix += ["sh", "-c", 'sleep 1000 & pid=$!; "$@"; kill -9 $pid', "sh"]
+        result = minirunc.run(made)
+        assert "linux.resources.pids: the pids controller is not available in this cgroup" in result.err
+        assert f"move the processes of {own} (" in result.err
+        assert " (sh, state S), " in result.err
+        made.args("cat /sys/fs/cgroup/cgroup.type")
+        for name in ("memory", "cpu", "pids"):
+            del made.linux["resources"][name]
+        assert minirunc.run(made).out == "domain\n"
+        made.args("cat /sys/fs/cgroup/cgroup.type /sys/fs/cgroup/pids.max")
+        made.linux["resources"]["pids"] = {"limit": 9}
+        assert minirunc.run(made).out == "threaded\n9\n"
