@@ -7,7 +7,7 @@ import posix
 
 from minirunc.base.errors import StateError
 from minirunc.config import process as process_checks
-from minirunc.container import enter, launch, life
+from minirunc.container import enter, launch, life, update
 from minirunc.container.status import PAUSED, STOPPED, status
 from minirunc.container.store import Store
 
@@ -45,6 +45,10 @@ class Container:
     def status(self) -> str:
         """created, running, paused or stopped, as the kernel has it now."""
         return status(self.store, self._state)
+
+    def update(self, resources: dict[str, object]) -> None:
+        """Change the limits that `resources` has, in the form of config.json's linux.resources, or none of them."""
+        update.update(self.store, resources, "resources")
 
     def exec(self, args: list[str]) -> Process:
         """Start `args` with the environment, user and rights of the container's own process; our standard streams.

@@ -20,6 +20,18 @@ SHIM resume id
 --systemd-cgroup create --bundle /b --pid-file /p --no-pivot --preserve-fds 1 --console-socket /s id
 --log-format=json --log /run/oci-log create --bundle /b --pid-file /p id
 --log-format=json --log /run/oci-log exec --pid-file /p --process /spec --detach id
+SHIM update --resources=- id
+--systemd-cgroup --root /r update --resources - id
+update --resources /f id
+update -r - id
+update id -r=- --l3-cache-schema L3:0=f --mem-bw-schema=MB:0=20
+update id
+update --blkio-weight 10 --pids-limit 0 id
+update id --memory 64m --memory-swap -1 --memory-reservation=32M
+update --cpu-period 100000 --cpu-quota=-1 --cpu-burst 0 --cpu-share 1024 --cpu-idle 1 id
+update -cpu-rt-period 1 -cpu-rt-runtime 1 -cpuset-cpus 0-3 -cpuset-mems 0 id
+update --kernel-memory 1 --kernel-memory-tcp 1 id
+update --memory '' id
 features
 list
 list --format=json
@@ -199,6 +211,9 @@ SLOW = {
     "exec -g 010 id true": 10,
     "exec -g -5 id true": -5,
     "exec -g=+7 id true": 7,
+    "update --pids-limit -1 id": -1,
+    "update --pids-limit=0x10 id": 16,
+    "update --blkio-weight +10 id": 10,
 }
 
 # Help and the version: click prints them.
@@ -237,6 +252,8 @@ events -h
 events --interval 1s --help
 pause -h
 resume -h
+update -h
+update id --help
 spec -h
 features -h
 -v
@@ -336,6 +353,12 @@ WRONG = {
     "run --detach false id": 'minirunc: "run" requires exactly 1 argument(s)',
     "start a b": 'minirunc: "start" requires exactly 1 argument(s)',
     "create id -- --keep": 'minirunc: "create" requires exactly 1 argument(s)',
+    "update": 'minirunc: "update" requires exactly 1 argument(s)',
+    "update a b": 'minirunc: "update" requires exactly 1 argument(s)',
+    "update --memory": "flag needs an argument: -memory",
+    "update --pids-limit max id": 'invalid value "max" for flag -pids-limit: parse error',
+    "update --blkio-weight 1.5 id": 'invalid value "1.5" for flag -blkio-weight: parse error',
+    "update --devices x id": "flag provided but not defined: -devices",
     "list x": 'minirunc: "list" requires exactly 0 argument(s)',
     "spec x": 'minirunc: "spec" requires exactly 0 argument(s)',
     "features x": 'minirunc: "features" requires exactly 0 argument(s)',

@@ -128,6 +128,27 @@ _EXEC = (
     Option("cgroup", TEXTS, "run in this existing cgroup below the container's"),
     Option("ignore-paused", FLAG, "allow it in a paused container; the process waits for resume", False),
 )
+_UPDATE = (
+    Option("resources r", PATH, "JSON file in the form of linux.resources, or - for stdin", ""),
+    Option("blkio-weight", NUMBER, "weight of its input and output, 10 to 1000", 0),
+    Option("cpu-period", TEXT, "microseconds in which cpu-quota may be used", ""),
+    Option("cpu-quota", TEXT, "microseconds of CPU time in a period; -1: no limit", ""),
+    Option("cpu-burst", TEXT, "microseconds of unused quota that may be used later", ""),
+    Option("cpu-share", TEXT, "share of the CPUs, 2 to 262144; one without a limit has 1024", ""),
+    Option("cpu-rt-period", TEXT, "(without effect: cgroup v2 has no real-time limits)", ""),
+    Option("cpu-rt-runtime", TEXT, "(without effect: cgroup v2 has no real-time limits)", ""),
+    Option("cpuset-cpus", TEXT, "CPUs to run on: 0-3,7", ""),
+    Option("cpuset-mems", TEXT, "memory nodes to use: 0-1", ""),
+    Option("kernel-memory", TEXT, "(without effect)", "", hidden=True),
+    Option("kernel-memory-tcp", TEXT, "(without effect)", "", hidden=True),
+    Option("memory", TEXT, "bytes of memory; -1: no limit", ""),
+    Option("cpu-idle", TEXT, "1: run only where nobody else wants to; 0: as others", ""),
+    Option("memory-reservation", TEXT, "bytes of memory that are taken away last; -1: all", ""),
+    Option("memory-swap", TEXT, "bytes of memory and swap together; -1: no limit of swap", ""),
+    Option("pids-limit", NUMBER, "number of tasks; -1: no limit"),
+    Option("l3-cache-schema", TEXT, "Intel RDT: parts of the L3 cache, L3:0=ff;1=f", ""),
+    Option("mem-bw-schema", TEXT, "Intel RDT: memory bandwidths, MB:0=20;1=70", ""),
+)
 _FORMAT = Option("format f", TEXT, "table or json", "table")
 
 _BIRTH = """A bundle is a directory with a config.json (see "spec") and, as a rule, a root file system.
@@ -212,6 +233,14 @@ for want of memory, {"type":"oom",...}; until the last process in the container'
         ),
         Command("pause", "freeze all processes of a container"),
         Command("resume", "let the processes of a paused container run again"),
+        Command(
+            "update",
+            "change the limits of a container",
+            _UPDATE,
+            about="""What is not named stays as it is; where one limit is refused all do.
+Bytes may end in b, k, m or g. With --resources the other options are ignored but for
+--l3-cache-schema and --mem-bw-schema.""",
+        ),
         Command(
             "spec",
             "write a config.json to begin with",

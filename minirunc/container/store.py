@@ -2,7 +2,7 @@
 was), exec.fifo (there as long as the process waits for `start`). Status is derived from the kernel, never believed.
 
 state.json is written aside and renamed. It is there before the first side effect, with pid 0 and who makes it.
-Who makes, starts or deletes the container holds a lock on the directory; the others only read.
+Who makes, starts, updates or deletes the container holds a lock on the directory; the others only read.
 """
 
 import posix
@@ -176,7 +176,7 @@ class Store:
 
     def is_claimed(self) -> bool:
         """Whether the directory is still the one that `claim` made: `delete --force` may have been quicker."""
-        return self._claim >= 0 and self._is(self._claim)
+        return self._claim >= 0 and self.is_locked_by(self._claim)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file aside and rename it into place."""
@@ -262,17 +262,18 @@ class Store:
             end = monotonic() + patience_s
             while not _locked(fd):
                 if monotonic() >= end:
-                    raise StateError(f"container {self.id} is being created, started or deleted by another process")
+                    doing = "created, started, updated or deleted"
+                    raise StateError(f"container {self.id} is being {doing} by another process")
                 sleep(0.005)
-            if not self._is(fd):
+            if not self.is_locked_by(fd):
                 raise Absent(f"container does not exist: {self.id}")
         except BaseException:
             posix.close(fd)
             raise
         return fd
 
-    def _is(self, fd: int) -> bool:
-        """Whether the directory is the one that is open there."""
+    def is_locked_by(self, fd: int) -> bool:
+        """Whether the directory is still the one that `lock` gave this fd of."""
         try:
             return posix.stat(self.directory, follow_symlinks=False).st_ino == posix.fstat(fd).st_ino
         except FileNotFoundError:

@@ -3,13 +3,16 @@
 Source: Documentation/admin-guide/cgroup-v2.rst "Device controller", bpf(2), struct bpf_cgroup_dev_ctx in linux/bpf.h.
 """
 
-from struct import pack
+from struct import iter_unpack, pack
 
-from minirunc.kernel.hand import Batch
-from minirunc.kernel.syscalls import Fd, Words
+from minirunc.kernel.syscalls import Calls, Fd, Out, Words
 
 MKNOD, READ, WRITE = 1, 2, 4
+NAME = b"minirunc"  # of the program, eight bytes: tells it from systemd's ("sd_devices") and from those of hooks
 TYPES = {"b": 1, "c": 2}
+_CGROUP_DEVICE = 15  # BPF_PROG_TYPE_CGROUP_DEVICE
+_DEVICE = 6  # BPF_CGROUP_DEVICE, where it is attached
+_MOST = 64  # programs a cgroup may have: BPF_CGROUP_MAX_PROGS
 
 # (allow, type 0 any/1 block/2 char, major or -1, minor or -1, access bits); a later rule wins, bit by bit
 Rule = tuple[bool, int, int, int, int]
@@ -59,12 +62,38 @@ def device_program(rules: list[Rule]) -> bytes:
     return program + b"".join(_rule(rule) for rule in reversed(rules)) + _leave(0)
 
 
-def load(do: Batch, program: bytes) -> Fd:
+def load(do: Calls, program: bytes) -> Fd:
     """BPF_PROG_LOAD: the fd of the device program."""
-    attr = Words(15 | len(program) // 8 << 32, program, b"GPL", 0, 0, 0, 0, 0, 0)
+    name = int.from_bytes(NAME, "little")
+    attr = Words(_CGROUP_DEVICE | len(program) // 8 << 32, program, b"GPL", 0, 0, 0, name, 0, 0)
     return do.bpf(5, attr, 72)
 
 
-def attach(do: Batch, cgroup: int, program: int) -> Fd:
-    """BPF_PROG_ATTACH to a cgroup's directory, beside those of its ancestors (BPF_F_ALLOW_MULTI)."""
-    return do.bpf(8, pack("<4I", cgroup, program, 6, 2), 16)
+def attach(do: Calls, cgroup: int, program: Fd, replaced: int = -1) -> Fd:
+    """BPF_PROG_ATTACH to a cgroup's directory, beside those of its ancestors (BPF_F_ALLOW_MULTI).
+
+    In the place of the program `replaced`, an fd of one attached there, if given: at once (BPF_F_REPLACE, Linux 5.6).
+    """
+    attr = pack("<4I", cgroup, int(program), _DEVICE, 2)
+    if replaced >= 0:
+        attr = pack("<5I", cgroup, int(program), _DEVICE, 2 | 4, replaced)
+    return do.bpf(8, attr, len(attr))
+
+
+def attached(do: Calls, cgroup: int) -> list[int]:
+    """BPF_PROG_QUERY: the ids of the device programs attached to this very cgroup, in their order."""
+    found = Out(4 * _MOST)
+    do.bpf(16, Words(cgroup | _DEVICE << 32, 0, found, _MOST), 32)
+    return [number for (number,) in iter_unpack("<I", found.data) if number]
+
+
+def open_by_id(do: Calls, number: int) -> int:
+    """BPF_PROG_GET_FD_BY_ID: an fd of a loaded program."""
+    return int(do.bpf(13, pack("<3I", number, 0, 0), 12))
+
+
+def name_of(do: Calls, program: int) -> bytes:
+    """BPF_OBJ_GET_INFO_BY_FD: the name that a program was given at load; it ends struct bpf_prog_info of Linux 4.15."""
+    info = Out(80)
+    do.bpf(15, Words(program | info.size << 32, info), 16)
+    return info.data[64:].rstrip(b"\0")

@@ -178,6 +178,38 @@ def _write_schemata(tree: Tree, group: str, lines: list[str]) -> None:
         raise ConfigError(_WHERE, why) from None
 
 
+def check_update(rdt: IntelRdt | None, l3_cache_schema: str, mem_bw_schema: str) -> None:
+    """Whether `update` can set these. Raises Error in runc's words."""
+    for schema, kinds, why in (
+        (l3_cache_schema, ("L3", "L3CODE"), "Intel RDT/CAT: l3 cache schema is not enabled"),
+        (mem_bw_schema, ("MB",), "Intel RDT/MBA: memory bandwidth schema is not enabled"),
+    ):
+        if not schema:
+            continue
+        try:
+            with Tree() as tree:
+                if not any(tree.has(f"/info/{kind}") for kind in kinds):
+                    raise Error(f"{why}: no info/{kinds[0]} in resctrl")
+        except NotMounted as missing:
+            raise Error(f"{why}: {missing}") from None
+    if rdt is None:
+        raise Error("updating a non-existent Intel RDT configuration is not supported: config.json has no intelRdt")
+    if mem_bw_schema and (not mem_bw_schema.startswith("MB:") or "\n" in mem_bw_schema):
+        raise Error(f'--mem-bw-schema: must be one line that starts with "MB:", got {mem_bw_schema!r}')
+
+
+def rewrite(rdt: IntelRdt, container_id: str, lines: list[str]) -> list[str]:
+    """Other schemata for the group of a container that exists; returns what it had."""
+    group = _group(rdt, container_id)
+    with Tree() as tree:
+        try:
+            was = tree.read(f"{group}/schemata")
+        except OSError as error:
+            raise Error(f"{_FAILED}: {group}: {tree.why(error)}") from None
+        _write_schemata(tree, group, lines)
+    return was.rstrip("\n").split("\n")
+
+
 def join(rdt: IntelRdt, container_id: str, pid: int) -> None:
     """Put another process in, of exec; without groups that are gone, as the container's own processes are by then."""
     group = _group(rdt, container_id)
