@@ -104,7 +104,7 @@ def _bytes(option: str, text: str) -> int | None:
     end = max(text.rfind(character) for character in _DIGITS + ". ") + 1
     number, suffix = text[:end].removesuffix(" "), text[end:].lower()
     unit = _UNITS.get(suffix[:1], 1)
-    if suffix not in ("", "b") and (suffix[:1] not in _UNITS or suffix[1:] not in ("", "b", "ib")):
+    if number and suffix not in ("", "b") and (suffix[:1] not in _UNITS or suffix[1:] not in ("", "b", "ib")):
         raise Error(f"invalid value for {option}: invalid suffix: {suffix[:40]!r}")
     if number and set(number) <= set(_DIGITS + "+-.eE"):
         try:

@@ -182,9 +182,11 @@ class _Change:
         for what, undo in reversed(self._undo):
             try:
                 undo()
-            except (Error, OSError) as error:
-                if getattr(error, "errno", 0) not in fs.GONE:
-                    log.warning(f"{what} could not be set back: {error}")
+            except Error as error:
+                log.warning(f"{what} could not be set back: {error}")
+            except OSError as error:
+                if error.errno not in fs.GONE:
+                    log.warning(f"{what} could not be set back: {posix.strerror(error.errno or 0).lower()}")
 
 
 def _set_unit(state: State, limits: Resources) -> None:

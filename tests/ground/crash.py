@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.path.append(sys.argv[1])
 
 from minirunc import __main__ as entry
-from minirunc.commands import create, delete, run, start  # noqa: F401
+from minirunc.commands import create, delete, run, start, update  # noqa: F401
 from minirunc.commands import exec as exec_  # noqa: F401
 from minirunc.container import enter, hooks  # noqa: F401
 from minirunc.kernel import hand, trace
