@@ -442,3 +442,81 @@ def test_groups_made_by_two_at_once(minirunc: Runtime, made: Bundle, tree: Path)
         minirunc.ok("delete", "--force", id)
     assert groups(tree) == {"new"}
     (tree / "new").rmdir()
+
+
+# --- update ---
+
+
+@pytest.mark.parametrize("clos", ["", "gold", "/"])
+def test_update_of_a_running_container(minirunc: Runtime, made: Bundle, tree: Path, clos: str) -> None:
+    """--l3-cache-schema, --mem-bw-schema: what they name is rewritten in the container's group and stored.
+
+    The rest is kept. Also beside --resources; what schemata of config.json said does not come back.
+    """
+    if clos == "gold":
+        (tree / "gold").mkdir()
+    made.linux["intelRdt"] = {"schemata": ["L3:0=f"], "x-kept": 1} if not clos else {"closID": clos}
+    id = minirunc.start(made)
+    file = tree / (clos.strip("/") or ("" if clos else id)) / "schemata"
+    minirunc.ok("update", "--l3-cache-schema", "L3:0=f0;1=3", id)
+    assert file.read_text() == "    L3:0=f0;1=3\n    MB:0=100;1=100\n"
+    minirunc.ok("update", "--mem-bw-schema", "MB:0=20", id)
+    assert file.read_text() == "    L3:0=f0;1=3\n    MB:0=20;1=100\n"
+    schemas = ("--l3-cache-schema", "L3:1=7", "--mem-bw-schema", "MB:1=70")
+    minirunc.ok("update", "-r", "-", *schemas, id, input='{"unified": {"cgroup.max.depth": "5"}}')
+    assert file.read_text() == "    L3:0=f0;1=7\n    MB:0=20;1=70\n"
+    linux = json.loads((minirunc.root / id / "config.json").read_text())["linux"]
+    assert linux["intelRdt"] == made.linux["intelRdt"] | {"l3CacheSchema": "L3:1=7", "memBwSchema": "MB:1=70"}
+    assert linux["resources"]["unified"] == {"cgroup.max.depth": "5"}
+    minirunc.ok("update", "--l3-cache-schema", "L3:0=7ff;1=7ff", "--mem-bw-schema", "MB:0=100;1=100", id)
+    minirunc.ok("delete", "--force", id)
+    if clos == "gold":
+        (tree / "gold").rmdir()
+
+
+def test_update_that_is_refused(minirunc: Runtime, made: Bundle, tree: Path) -> None:
+    """All is as before: the group's schemata, the cgroup, what is stored; also where it is the storing that fails."""
+    made.linux["intelRdt"] = {"schemata": ["L3:0=f", "MB:1=50"]}
+    id = minirunc.start(made)
+    file, depth = tree / id / "schemata", minirunc.cgroup(id) / "cgroup.max.depth"
+    config = minirunc.root / id / "config.json"
+    before = file.read_text(), depth.read_text(), config.read_bytes()
+    document = '{"unified": {"cgroup.max.depth": "5"}}'
+    for schemas, why in (
+        (
+            ("--l3-cache-schema", "L3:0=505"),
+            'intelrdt: unable to write "L3:0=505": invalid argument, last_cmd_status: ',
+        ),
+        (("--l3-cache-schema", "L3:0=7", "--mem-bw-schema", "MB:7=20"), "last_cmd_status: "),
+        (("--mem-bw-schema", "0=20"), "--mem-bw-schema: must be one line that starts with \"MB:\", got '0=20'"),
+    ):
+        result = minirunc("update", "-r", "-", *schemas, id, input=document)
+        assert result.status == 1
+        assert why in result.err.replace('\\"', '"')
+        assert (file.read_text(), depth.read_text(), config.read_bytes()) == before
+    (minirunc.root / id / ".config.json").mkdir()
+    assert minirunc("update", "-r", "-", "--l3-cache-schema", "L3:0=7", id, input=document).status == 1
+    assert (file.read_text(), depth.read_text(), config.read_bytes()) == before
+
+
+def test_update_where_it_is_not_possible(
+    minirunc: Runtime, made: Bundle, tree: Path, bundle: Callable[..., Bundle]
+) -> None:
+    """In runc's words: without a group of the container's, and on a processor that has it not."""
+    id = minirunc.start(made)
+    result = minirunc("update", "--l3-cache-schema", "L3:0=f", id)
+    assert result.status == 1
+    assert "updating a non-existent Intel RDT configuration is not supported" in result.err
+    minirunc.ok("delete", "--force", id)
+    minirunc.binary = str(CHECKOUT / ".venv/bin/minirunc")
+    if Path("/sys/fs/resctrl").exists():
+        pytest.skip("this machine may have RDT")
+    id = minirunc.start(bundle("exec sleep 1000"))
+    for option, why in (
+        ("--l3-cache-schema", "Intel RDT/CAT: l3 cache schema is not enabled: there is no /sys/fs/resctrl"),
+        ("--mem-bw-schema", "Intel RDT/MBA: memory bandwidth schema is not enabled: there is no /sys/fs/resctrl"),
+    ):
+        result = minirunc("update", option, "x", id)
+        assert result.status == 1
+        assert why in result.err
+    minirunc.ok("delete", "--force", id)
