@@ -63,7 +63,22 @@ def test_swap_that_the_kernel_does_not_count_need_not_be_unlimited_or_off() -> N
 
 def test_shares_become_weight_as_in_runc() -> None:
     """The three points that are fixed: least, usual, most; others as runc 1.5 gives them."""
-    table = {0: 1, 2: 1, 1024: 100, 262144: 10000, 10**6: 10000, 100: 17, 256: 35, 512: 59, 2048: 174, 4096: 303}
+    table = {
+        0: 1,
+        1: 1,
+        2: 1,
+        3: 2,
+        262143: 10000,
+        262145: 10000,
+        1024: 100,
+        262144: 10000,
+        10**6: 10000,
+        100: 17,
+        256: 35,
+        512: 59,
+        2048: 174,
+        4096: 303,
+    }
     assert {shares: weight(shares) for shares in table} == table
     assert weight(102400) == 4429
 
@@ -92,7 +107,9 @@ def test_cpu(cpu: dict[str, object], expected: list[tuple[str, str]]) -> None:
     assert files({"cpu": cpu}) == expected
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(5, "5"), (0, "1"), (-1, "max"), (-5, "max")])
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(5, "5"), (1, "1"), (0, "1"), (-1, "max"), (-5, "max"), (2**63 - 1, str(2**63 - 1))]
+)
 def test_pids(limit: int, expected: str) -> None:
     assert files({"pids": {"limit": limit}}) == [("pids.max", expected)]
     assert files({"pids": {}}) == []
@@ -191,6 +208,8 @@ REFUSED = [
     ({"cpu": {"shares": -1}}, "cpu.shares: expected an integer from 0 to 18446744073709551615, got -1"),
     ({"pids": {"limit": "max"}}, 'pids.limit: expected an integer, got a string ("max")'),
     ({"blockIO": {"weight": 5}}, "blockIO.weight: expected an integer from 10 to 1000, got 5"),
+    ({"blockIO": {"weight": 9}}, "blockIO.weight: expected an integer from 10 to 1000, got 9"),
+    ({"blockIO": {"weight": 1001}}, "blockIO.weight: expected an integer from 10 to 1000, got 1001"),
     ({"blockIO": {"weight": 70000}}, "blockIO.weight: expected an integer from 0 to 65535, got 70000"),
     (
         {"blockIO": {"throttleReadIOPSDevice": [{"major": 8, "rate": 1}]}},
