@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from minirunc.cgroup.systemd import Systemd, Unit
     from minirunc.config import Config
     from minirunc.config.linux.resources import Resources
+    from minirunc.config.linux.resources.devices import DeviceRule
+    from minirunc.config.linux.resources.unit_properties import Line, Property
     from minirunc.container.store import State
 
 
@@ -141,6 +143,24 @@ def salvage(state: "State", cgroups_path: str) -> None:
         return
     if fs.exists(path):
         state.cgroup, state.unit = path, unit.name
+
+
+def set_unit(state: "State", lines: "list[Line]", rules: "list[DeviceRule] | None" = None) -> None:
+    """Have systemd set the unit's properties to these lines of limits(), and to the device rules if they are given.
+
+    Else it would one day write over the files what it knows. Raises ConfigError for what it has no word for.
+    """
+    from minirunc.cgroup import systemd
+    from minirunc.config.linux.resources import devices, unit_properties
+
+    with _manager() as manager:
+        wanted = unit_properties.of(lines, manager.version())
+        if rules is not None:
+            policy, allow = devices.unit_properties(rules)
+            emptied: Property = (allow[0], allow[1], [])  # first: a list is added to what is there
+            wanted += [policy, emptied, allow]
+        if wanted:
+            systemd.set_properties(manager, systemd.Unit("", state.unit), wanted)
 
 
 def undo(state: "State", *, made: bool) -> None:

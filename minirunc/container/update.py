@@ -18,8 +18,8 @@ from minirunc.base.errors import ConfigError, Error
 from minirunc.cgroup import before, fs
 from minirunc.config import Config, linux, strings
 from minirunc.config.linux import resources
-from minirunc.config.linux.resources import Resources, devices, memory, merge
-from minirunc.container import status
+from minirunc.config.linux.resources import Resources, devices, memory, merge, unit_properties
+from minirunc.container import drivers, status
 from minirunc.container.status import CREATED, PAUSED, RUNNING
 from minirunc.container.store import Absent, State, Store
 from minirunc.kernel import bpf, cgroupfs, procfs
@@ -29,6 +29,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from minirunc.config.linux.resources.devices import DeviceRule
+    from minirunc.config.linux.resources.unit_properties import Line
+
+    Rules = list[DeviceRule] | None
 
 _PATIENCE_S = 10.0  # with another process that starts or updates the container
 
@@ -67,7 +72,7 @@ def _tell(told: "dict[str, Any]", name: str) -> None:
 class _Change:
     """An update on its way, and how to take back what it has done."""
 
-    __slots__ = ("_fds", "_linux", "_lock", "_state", "_store", "_undo", "_whole")
+    __slots__ = ("_fds", "_linux", "_lock", "_state", "_store", "_undo", "_unset_unit", "_whole")
 
     def __init__(self, store: Store, state: State, lock: int) -> None:
         self._store = store
@@ -80,6 +85,7 @@ class _Change:
         self._whole = Config.renamed(whole)
         self._linux = linux.Linux.renamed(self._whole.get("linux") or {})
         self._undo: list[tuple[str, Callable[[], object]]] = []
+        self._unset_unit: Callable[[], object] | None = None
         self._fds: list[int] = []
 
     def make(self, told: "dict[str, Any]", l3_cache_schema: str, mem_bw_schema: str) -> None:
@@ -94,12 +100,10 @@ class _Change:
             if told:
                 cgroup = status.open_cgroup(self._state)
                 self._fds.append(cgroup)
-                program = self._load(new) if "devices" in told and not _same_devices(old, new) else -1
-                lines = _lines(cgroup, told, after)
-                _set_unit(self._state, new)
-                self._undo.append(("the unit's properties", lambda: _set_unit(self._state, old)))
-                for line in lines:
-                    self._limit(cgroup, *line)
+                others = "devices" in told and not _same_devices(old, new)
+                program = self._load(new) if others else -1
+                lines = _lines(cgroup, told, after, unit=bool(self._state.unit))
+                self._limit(cgroup, lines, (old.devices, new.devices) if others else (None, None))
                 if program >= 0:
                     self._replace(cgroup, program)
                 _forget_unified(after, told, lines)
@@ -113,12 +117,16 @@ class _Change:
             for fd in self._fds:
                 posix.close(fd)
 
-    def _limit(self, cgroup: int, where: str, file: str, value: str) -> None:
-        undo = before.writes(cgroup, file, value)
-        fs.limit(cgroup, where, file, value)
-        # the first of them is to be written first
-        for name, was in reversed(undo):
-            self._undo.append((name, lambda name=name, was=was: cgroupfs.write(cgroup, name, was)))  # type: ignore[misc]
+    def _limit(self, cgroup: int, lines: "list[Line]", rules: "tuple[Rules, Rules]") -> None:
+        """Write the files; where there is a unit, after systemd, which writes most of them itself."""
+        undo = [before.writes(cgroup, file, value) for _, file, value in lines]
+        if self._state.unit and (lines or rules[1] is not None):
+            was = [(lines[at][0], *write) for at, writes in enumerate(undo) for write in writes]
+            drivers.set_unit(self._state, lines, rules[1])
+            self._unset_unit = lambda: drivers.set_unit(self._state, was, rules[0])
+        for (where, file, value), writes in zip(lines, undo, strict=True):
+            fs.limit(cgroup, where, file, value)
+            self._undo += [(name, _write_of(cgroup, name, was)) for name, was in reversed(writes)]
 
     def _load(self, new: Resources) -> int:
         """The device program of the new rules; -1 where, as at birth, it is not ours to load."""
@@ -178,7 +186,9 @@ class _Change:
         self._store.write("config.json", jsontext.dumps(self._whole | {"linux": changed}).encode())
 
     def _take_back(self) -> None:
-        """Last first; what cannot be, is told, and does not hold up the others."""
+        """Last first, but the unit before all: systemd writes the files. What cannot be, is told, and the rest done."""
+        if self._unset_unit:
+            self._undo.append(("the unit's properties", self._unset_unit))
         for what, undo in reversed(self._undo):
             try:
                 undo()
@@ -189,9 +199,8 @@ class _Change:
                     log.warning(f"{what} could not be set back: {posix.strerror(error.errno or 0).lower()}")
 
 
-def _set_unit(state: State, limits: Resources) -> None:
-    """Have systemd set its properties for these limits on the unit that `state` names, which it would else, one day,
-    set back to what it knows. No driver but the file system's makes cgroups so far, and that one asks nobody."""
+def _write_of(cgroup: int, file: str, value: str) -> "Callable[[], None]":
+    return lambda: cgroupfs.write(cgroup, file, value)
 
 
 def _same_devices(old: Resources, new: Resources) -> bool:
@@ -199,7 +208,7 @@ def _same_devices(old: Resources, new: Resources) -> bool:
     return devices.rules(old.devices) == devices.rules(new.devices)
 
 
-def _lines(cgroup: int, told: "dict[str, Any]", after: "dict[str, Any]") -> list[tuple[str, str, str]]:
+def _lines(cgroup: int, told: "dict[str, Any]", after: "dict[str, Any]", *, unit: bool) -> "list[Line]":
     """What to write, in order: (JSON path, file, value). Raises ConfigError where checkBeforeUpdate says no."""
     wanted = merge.wanted(told, after)
     _complete_from_live(cgroup, wanted.get("cpu", {}))
@@ -211,7 +220,18 @@ def _lines(cgroup: int, told: "dict[str, Any]", after: "dict[str, Any]") -> list
     lines = resources.limits(record, lambda file: cgroupfs.has(cgroup, file))
     if "limit" not in told.get("memory", {}):  # it is there for what it leaves to swap
         lines = [line for line in lines if line[:2] != (f"{merge.WHERE}.memory", "memory.max")]
+    if unit:
+        lines = unit_properties.kept(_with_weight(cgroup, lines))
     return _ordered(cgroup, lines)
+
+
+def _with_weight(cgroup: int, lines: "list[Line]") -> "list[Line]":
+    """systemd knows of cpu.idle as a weight: where it ends, there must be another."""
+    files = {file: value for _, file, value in lines}
+    if files.get("cpu.idle") != "0" or "cpu.weight" in files or not cgroupfs.has(cgroup, "cpu.weight"):
+        return lines
+    weight = cgroupfs.read(cgroup, "cpu.weight")
+    return [*lines, (f"{merge.WHERE}.cpu", "cpu.weight", "100" if weight == "0" else weight)]
 
 
 def _complete_from_live(cgroup: int, cpu: "dict[str, Any]") -> None:
@@ -228,7 +248,7 @@ def _complete_from_live(cgroup: int, cpu: "dict[str, Any]") -> None:
         cpu["quota"] = int(quota)
 
 
-def _ordered(cgroup: int, lines: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+def _ordered(cgroup: int, lines: "list[Line]") -> "list[Line]":
     """The kernel has no burst above the quota: a smaller one is set before the quota, a larger one after it."""
     burst = [line for line in lines if line[:2] == (f"{merge.WHERE}.cpu", "cpu.max.burst")]
     if not burst or not cgroupfs.has(cgroup, "cpu.max.burst"):
@@ -237,7 +257,7 @@ def _ordered(cgroup: int, lines: list[tuple[str, str, str]]) -> list[tuple[str, 
     return burst + [line for line in lines if line is not burst[0]] if smaller else lines
 
 
-def _forget_unified(after: "dict[str, Any]", told: "dict[str, Any]", lines: list[tuple[str, str, str]]) -> None:
+def _forget_unified(after: "dict[str, Any]", told: "dict[str, Any]", lines: "list[Line]") -> None:
     """A file that was written is no longer what unified once said of it."""
     unified = after.get("unified")
     if unified:
