@@ -1,6 +1,6 @@
 """The order of a birth: from a bundle to a process that waits for `start`, or runs.
 
-    outside   read and check config.json; claim the id; make the cgroup; spawn the hand
+    outside   read and check config.json; claim the id; spawn the hand; make the cgroup
     hand      join namespaces, clone3 into the new ones and the cgroup; outside, meanwhile: the seccomp filter
     outside   id maps; network devices; hooks
     inside    mounts, devices, pivot_root, masks, terminal; find the program
