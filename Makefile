@@ -45,7 +45,7 @@ check: all .venv/dev  ## ruff, mypy --strict and the architecture tests
 	@$(python) -m pytest -q -p no:cacheprovider $(wildcard tests/test_architecture*.py) </dev/null
 
 .PHONY: bench
-bench: all .venv/dev  ## time minirunc against Debian's runc and crun
+bench: all .venv/dev  ## time minirunc against Debian's runc and crun, and find the least memory limit; T=times, T=memory: one of both
 	@.ci/need $(python) bench
 	@$(as_root) $(python) -m tests.bench $(T) </dev/null
 

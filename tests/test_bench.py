@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.bench import chart, phases, report
+from tests.bench import chart, memory, phases, report
 from tests.bench.stats import (
     BARE_EXIT,
     BARE_PASS,
@@ -144,3 +144,34 @@ def test_lines_are_shown_with_their_source_below_their_function() -> None:
     shown = phases.format_lines(medians, lambda file: ["first()", "    second()"])
     assert shown.splitlines()[1:] == ["      1.25 ms  second()"]
     assert shown.splitlines()[0].endswith("birth.py: create")
+
+
+@pytest.mark.parametrize(
+    ("needed", "found"), [(4, 4), (20, 20), (64, 64), (84, 84), (85, 88), (1000, 1000), (1001, None)]
+)
+def test_least_limit_is_found_to_a_step(needed: int, found: int | None) -> None:
+    """Above and below where the search begins; None where the most is not enough."""
+    asked: list[int] = []
+
+    def works(limit: int) -> bool:
+        asked.append(limit)
+        return limit >= needed
+
+    assert memory.least(works, 64, 1000, 4) == found
+    assert len(asked) == len(set(asked)) <= 15
+
+
+def test_least_limits_are_a_table_and_a_line() -> None:
+    limits: memory.Limits = {
+        memory.RUN: {"minirunc": 84 << 10, "crun": 1 << 20},
+        memory.EXEC: {"minirunc": 104 << 10, "crun": None},
+    }
+    assert report.limit_table(limits).splitlines() == [
+        "smallest memory limit, KiB                  minirunc        crun",
+        "run, a static true of 129 bytes                   84        1024",
+        "exec of the first, beside a pause as small       104  over 65536",
+        "by bisection to a page, 5 times of 5, in User-Mode Linux",
+    ]
+    words = "smallest memory limit that runs a static true, KiB: minirunc 84, crun 1024"
+    assert report.limit_notes(limits) == [words]
+    assert report.limit_notes({}) == []

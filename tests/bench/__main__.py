@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: time minirunc, runc and crun; print table and targets, draw the chart."""
+"""`python -m tests.bench`: time minirunc, runc and crun, find the memory they need; print tables, draw the chart."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import chart, ground, phases, report
+from . import chart, ground, memory, phases, report
 from .cases import Field, Runtime, line_up
 from .ground import NoGround, say
 from .spawn import Failed, Spawner, become_subreaper
@@ -17,6 +17,7 @@ from .stats import CASES, METRICS, Cell, Results, order, summary
 CHART = Path(__file__).with_name("chart.svg")
 MINIRUNC = ground.REPO / ".venv/bin/minirunc"
 WARM_UP = 5
+TIMES, MEMORY = "times", "memory"
 LEAST_ROUNDS = 40  # fewer do not make a chart worth showing
 PEAK_EVERY = 8  # memory hardly varies: one round in so many measures it instead of time
 
@@ -40,6 +41,9 @@ class Progress:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "part", nargs="?", choices=[TIMES, MEMORY], help="only the times, only the smallest memory limits"
+    )
     parser.add_argument("--rounds", type=int, default=60, help=f"rounds after {WARM_UP} of warm-up (60)")
     parser.add_argument("--runtime", action="append", default=[], metavar="NAME=PATH", help="add or replace a runtime")
     parser.add_argument("--only", action="append", choices=list(CASES), metavar="CASE", help=", ".join(CASES))
@@ -52,6 +56,10 @@ def arguments() -> argparse.Namespace:
         parser.error("--rounds: at least 1")
     if any("=" not in pair for pair in chosen.runtime):
         parser.error("--runtime: NAME=PATH")
+    if chosen.only or chosen.profile:
+        if chosen.part == MEMORY:
+            parser.error("--only and --profile are of the times")
+        chosen.part = TIMES
     return chosen
 
 
@@ -103,13 +111,14 @@ def take_turns(field: Field, rounds: int, spawner: Spawner) -> tuple[Results, li
     return results, problems
 
 
-def header(runtimes: list[Runtime], rounds: int) -> str:
+def header(runtimes: list[Runtime], chosen: argparse.Namespace) -> str:
     load = os.getloadavg()[0]
     lines = [f"{runtime.name:<10} {runtime.version()}  {runtime.program}" for runtime in runtimes]
     lines.append(f"{'python':<10} {runtimes[0].python}")
     system = os.uname()
     lines.append(f"{'machine':<10} {system.sysname} {system.release}, {os.cpu_count()} CPUs, load {load:.2f}")
-    lines.append(f"{'rounds':<10} {rounds} after {WARM_UP} of warm-up, all interleaved; medians")
+    if chosen.part != MEMORY:
+        lines.append(f"{'rounds':<10} {chosen.rounds} after {WARM_UP} of warm-up, all interleaved; medians")
     return "\n".join(lines)
 
 
@@ -120,7 +129,7 @@ def write(path: Path, text: str) -> None:
     os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def write_json(path: Path, results: Results, about: list[str]) -> None:
+def write_json(path: Path, results: Results, limits: memory.Limits, about: list[str]) -> None:
     cases: dict[str, dict[str, object]] = {case: {} for case, _ in results}
     for (case, name), cell in results.items():
         cases[case][name] = {
@@ -135,8 +144,8 @@ def write_json(path: Path, results: Results, about: list[str]) -> None:
         }
         for target in report.TARGETS
     ]
-    units = {"wall": "ms", "cpu": "ms", "peak": "MiB"}
-    write(path, json.dumps({"about": about, "units": units, "cases": cases, "targets": targets}))
+    units = {"wall": "ms", "cpu": "ms", "peak": "MiB", "limits": "bytes"}
+    write(path, json.dumps({"about": about, "units": units, "cases": cases, "targets": targets, "limits": limits}))
 
 
 def draw(chosen: argparse.Namespace, results: Results, notes: list[str]) -> None:
@@ -164,23 +173,50 @@ def measure(chosen: argparse.Namespace, work: Path, stack: ExitStack) -> int:
     if busybox is None:
         raise NoGround("no busybox for the rootfs")
     spawner = Spawner(busybox, str(work / "errors"))
-    about = header(runtimes, chosen.rounds)
+    about = header(runtimes, chosen)
     print(about, flush=True)
     if chosen.profile:
         if runtimes[0].name != "minirunc":
             raise NoGround("--profile is of minirunc, which is not there")
         return phases.show(runtimes[0], named.get("runc", runtimes[0].program), chosen.rounds, spawner, stack)
+    results: Results = {}
+    notes: list[str] = []
+    if chosen.part != MEMORY:
+        results, notes = times(chosen, runtimes, spawner, stack)
+    limits: memory.Limits = {}
+    if chosen.part != TIMES:
+        limits = limits_of(named, work)
+    if chosen.json:
+        write_json(chosen.json, results, limits, about.splitlines() + notes)
+    if chosen.part != MEMORY:
+        draw(chosen, results, notes + report.limit_notes(limits))
+    return 0
+
+
+def times(
+    chosen: argparse.Namespace, runtimes: list[Runtime], spawner: Spawner, stack: ExitStack
+) -> tuple[Results, list[str]]:
+    """Measure and print; also the remarks that belong below the chart."""
     cases = [case for case in CASES if not chosen.only or case in chosen.only]
     field, differences, early = line_up(runtimes, cases, spawner, stack)
     results, late = take_turns(field, chosen.rounds, spawner)
     print(f"\n{report.table(results)}\n")
     for line in [*differences, *(f"not measured: {problem}" for problem in early + late)]:
         print(line)
-    print(report.verdicts(results))
-    if chosen.json:
-        write_json(chosen.json, results, about.splitlines() + differences)
-    draw(chosen, results, differences)
-    return 0
+    print(report.verdicts(results), flush=True)
+    return results, differences
+
+
+def limits_of(named: dict[str, str], work: Path) -> memory.Limits:
+    """Measure and print; nothing where there is no other kernel."""
+    say("looking for the smallest memory limits in User-Mode Linux: some minutes")
+    try:
+        limits = memory.measure(named, work)
+    except NoGround as error:
+        print(f"\nnot measured: {error}")
+        return {}
+    print(f"\n{report.limit_table(limits)}")
+    return limits
 
 
 def main() -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 OUTSIDE = "MINIRUNC_BENCH_OUTSIDE"  # names the mount namespace we came from
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PACKAGES = {"runc": "runc", "crun": "crun", "busybox": "busybox-static"}  # program: Debian package
+# program: Debian package
+PACKAGES = {"runc": "runc", "crun": "crun", "busybox": "busybox-static", "linux.uml": "user-mode-linux"}
 
 
 class NoGround(Exception):

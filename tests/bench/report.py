@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from . import memory
 from .stats import CASES, METRICS, Results, median, ratio, summary
 
 PEERS = ("runc", "crun")
@@ -76,14 +77,35 @@ def table(results: Results) -> str:
     every = [heading(), *(cells for _, rows in blocks for cells in rows)]
     widths = [max(len(cells[column]) for cells in every) for column in range(len(every[0]))]
 
-    def line(cells: list[str]) -> str:
-        numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-        return "  ".join([cells[0].ljust(widths[0]), *numbers]).rstrip()
-
-    lines = [line(heading())]
+    lines = [_aligned(heading(), widths)]
     for title, rows in blocks:
-        lines += [title, *map(line, rows)]
+        lines += [title, *(_aligned(cells, widths) for cells in rows)]
     return "\n".join(lines)
+
+
+def _aligned(cells: list[str], widths: list[int]) -> str:
+    numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return "  ".join([cells[0].ljust(widths[0]), *numbers]).rstrip()
+
+
+def _kib(limit: int | None) -> str:
+    return f"over {memory.MOST >> 10}" if limit is None else f"{limit >> 10}"
+
+
+def limit_table(limits: memory.Limits) -> str:
+    """One line a case, one column a runtime."""
+    names = list(next(iter(limits.values()), {}))
+    rows = [["smallest memory limit, KiB", *names]]
+    rows += [[memory.CASES[case], *(_kib(found[name]) for name in names)] for case, found in limits.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_aligned(row, widths) for row in rows]
+    return "\n".join([*lines, f"by bisection to a page, {memory.TRIES} times of {memory.TRIES}, in User-Mode Linux"])
+
+
+def limit_notes(limits: memory.Limits) -> list[str]:
+    """The same on one line for a chart, of the smallest program alone."""
+    words = [f"{name} {_kib(limit)}" for name, limit in limits.get(memory.RUN, {}).items()]
+    return [f"smallest memory limit that runs a static true, KiB: {', '.join(words)}"] if words else []
 
 
 def verdict(results: Results, target: Target) -> tuple[str, float | None]:
