@@ -1,8 +1,8 @@
 """The smallest memory limit with which a static true runs, by bisection, in User-Mode Linux: its memory controller.
 
-bench                          User-Mode Linux
-memory.measure --  boots  --> python -m tests.bench.memory FILE NAME=PATH...
-               <-- FILE ---    JSON: case to runtime to bytes
+bench                         User-Mode Linux
+memory.measure  -- boots -->  python -m tests.bench.memory FILE NAME=PATH...
+                <-- FILE ---  JSON: case to runtime to bytes
 """
 
 import json
