@@ -282,6 +282,30 @@ def test_cwd_leads_to_no_file_of_the_runtime(minirunc: Runtime, bundle: Callable
         assert result.status == 1 or result.out == "inside\n../../../../../../../../mark\n", number
 
 
+@pytest.mark.parametrize("length", [254, 255, 256, 257, 2000, 4000])
+def test_cwd_may_be_long(minirunc: Runtime, bundle: Callable[..., Bundle], length: int) -> None:
+    """process.cwd: every path that the kernel takes."""
+    made = bundle("pwd -P")
+    made.process["cwd"] = "".join(f"/{'d' * 99}" for _ in range(length // 100))
+    made.process["cwd"] += f"/{'d' * (length - len(made.process['cwd']) - 1)}" if length % 100 else ""
+    assert minirunc.run(made) == (0, f"{made.process['cwd']}\n", "")
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_cwd_in_a_kept_directory_of_the_host_is_refused(
+    minirunc: Runtime, bundle: Callable[..., Bundle], tmp_path: Path, depth: int
+) -> None:
+    """process.cwd by an fd of --preserve-fds: outside of the root, however long the path (CVE-2024-21626)."""
+    kept = tmp_path.joinpath("kept", *["d" * 200] * depth)
+    kept.mkdir(parents=True)
+    made = bundle("echo ran")
+    made.process["cwd"] = "/proc/self/fd/3"
+    minirunc.prefix = ["sh", "-c", 'cd "$0"; exec "$@" 3<.', str(kept)]
+    status, out, err = minirunc.run(made, "--preserve-fds", "1")
+    assert (status, out) == (1, "")
+    assert "current working directory is outside of container mount namespace root" in err
+
+
 # --- user ---
 
 

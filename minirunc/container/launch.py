@@ -48,7 +48,7 @@ _SECCOMP_ERRORS = (1, 12, 13, 22, 38)
 _EBADF = 9
 _CAP_SYS_ADMIN = 1 << 21
 
-EPERM, ENOSYS = 1, 38
+EPERM, ERANGE, ENOSYS = 1, 34, 38
 KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM = 1, 5
 _KEYRING_MODE = 0x3F0B0000  # all for who holds it; its user may view, read and, what is not the default, find it
 _ALL_CPUS = b"\xff" * 1024  # 8192, as many as a kernel can be built for; it takes those it has
@@ -189,7 +189,7 @@ def _try_as_user(
     hand: Hand, process: Process, variables: list[str], held: int, enter_late: bool, streams: list[Out]
 ) -> str:
     """The program's path, found out with the user's ids and effective capabilities."""
-    room = Out(4096)
+    room = Out(256)
     effective = capabilities.effective(process.capabilities) & held
     looks: list[tuple[str, Out, Fd, Fd]] = []
     entered: Fd = 0
@@ -200,7 +200,7 @@ def _try_as_user(
             capabilities.set_effective(do, effective, held)
             if enter_late:
                 entered = do.tolerate(do.chdir(process.cwd))
-            do.getcwd(room)
+            here = do.tolerate(do.getcwd(room))
             for path in _candidates(process.args[0], variables):
                 out = Out(256)
                 found = do.tolerate(do.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, out))
@@ -220,12 +220,26 @@ def _try_as_user(
     rlimits.finish(process.rlimits, limits, hand.pid)
     if int(entered) < 0:
         raise cwd.failed(process.cwd, -int(entered))
+    _check_reachable(int(here), room, hand)
+    return _choose(process.args[0], looks)
+
+
+def _check_reachable(length: int, room: Out, hand: Hand) -> None:
+    """Raise SecurityError if getcwd(2), which gave `length`, says that the working directory is not below the root.
+
+    A long path is asked for again: room for every path in the largest batch were 12 KiB more charged to the container.
+    """
+    if length == -ERANGE:
+        room = Out(4096)
+        with hand.batch() as do:
+            do.getcwd(room)
+    elif length < 0:
+        raise SyscallError("getcwd", "", -length)
     if not room.text().startswith(b"/"):
         raise SecurityError(
             "current working directory is outside of container mount namespace root"
             " -- possible container breakout detected"
         )
-    return _choose(process.args[0], looks)
 
 
 def _choose(program: str, looks: "list[tuple[str, Out, Fd, Fd]]") -> str:
