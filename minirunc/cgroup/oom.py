@@ -11,6 +11,15 @@ def killed(cgroup: int) -> bool:
         return False
 
 
+def is_gone(cgroup: int) -> bool:
+    """Whether it was removed, and with it what the kernel counted: systemd does so as soon as nobody is in it."""
+    try:
+        cgroupfs.read(cgroup, "cgroup.events")
+    except OSError:
+        return True
+    return False
+
+
 def figures(cgroup: int) -> str:
     """Limit and peak in bytes, as the files of the cgroup call them (memory.peak is there since Linux 5.19)."""
     found = []

@@ -347,6 +347,12 @@ class Birth:
         if oom.killed(self.cgroup):
             figures = oom.figures(self.cgroup)
             error.add_note(f"container init was OOM-killed (memory limit too low?): during create: {figures}")
+        elif self.state.unit and self.config.linux.resources.memory and oom.is_gone(self.cgroup):
+            from minirunc.kernel import hand_gone
+
+            if hand_gone.was_killed(self.hand.pid):
+                gone = f"{self.state.unit} is gone, and what was counted with it"
+                error.add_note(f"container init was possibly OOM-killed (memory limit too low?): during create: {gone}")
 
     def _undo_outside(self) -> None:
         if self.cgroup >= 0:
