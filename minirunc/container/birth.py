@@ -156,6 +156,8 @@ class Birth:
             log.debug("nsexec container setup: joining and making the namespaces")  # runc's words: tools look for them
             fifo = self.store.path(FIFO) if self.options.waits else ""
             self.fifo = clone.enter(hand, config, self._cgroup_on_host(), fifo, self._find_filter)
+            if self.state.unit:
+                drivers.limit_to_one(self.state, config, self.cgroup)
             if config.linux.intel_rdt:
                 from minirunc.config.linux import intel_rdt
 

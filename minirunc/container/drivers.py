@@ -16,6 +16,7 @@ from minirunc.base.settings import DISABLED, SYSTEMD
 from minirunc.cgroup import fs
 from minirunc.kernel import cgroupfs
 
+_ALONE = ("TasksMax", "t", 1)
 _THREADED = {"cpu", "cpuset", "pids"}  # controllers, cgroup-v2.rst "Threads"
 
 TYPE_CHECKING = False
@@ -78,7 +79,10 @@ def _make_unit(state: "State", config: "Config", pid: int) -> int:
     with _manager() as manager:
         unit, _ = _unit(state, config.linux.cgroups_path, manager)
         wanted = resources.properties(config.linux.resources, manager.version(), _may_have)
-        wanted += annotations.unit_properties(config.annotations)  # that override the others
+        wanted = [one for one in wanted if one != _ALONE]
+        if given := annotations.unit_properties(config.annotations):
+            # They override the others. Who gives some looks after the unit: if it fails, that is to be seen.
+            wanted += [("CollectMode", "s", "inactive"), *given]
         state.cgroup = systemd.start(manager, unit, state.id, pid, wanted)
     try:
         return fs.create(state.cgroup, lambda: False, in_use=True)  # for the controllers that systemd does not know
@@ -202,9 +206,25 @@ def _limit(cgroup: int, wanted: "Resources", *, unit: bool) -> None:
     if unit:
         from minirunc.config.linux.resources import unit_properties
 
-        lines = unit_properties.kept(lines)
+        lines = [line for line in unit_properties.kept(lines) if not _for_one(line)]
     for where, file, value in lines:
         fs.limit(cgroup, where, file, value)
+
+
+def limit_to_one(state: "State", config: "Config", cgroup: int) -> None:
+    """A limit of one process, which the hand and who comes after it in systemd's scope were not to meet."""
+    from minirunc.config.linux import resources
+    from minirunc.config.linux.resources import unit_properties
+
+    lines = unit_properties.kept(resources.limits(config.linux.resources, lambda _: False))
+    if held := [line for line in lines if _for_one(line)]:
+        set_unit(state, held)
+        for where, file, value in held:
+            fs.limit(cgroup, where, file, value)
+
+
+def _for_one(line: "Line") -> bool:
+    return line[1:] == ("pids.max", "1")
 
 
 def _go_without(state: "State", config: "Config", said_rootless: str, error: Exception) -> None:

@@ -35,7 +35,7 @@ def check(resources: "Resources") -> None:
             raise none_of("abc", f"{where}.type", f'invalid cgroup device type "{rule.type}"')
         if not rule.access:
             raise ConfigError(f"{where}.access", f"device access at {index} field cannot be empty")
-        if not set(rule.access) <= set(_ACCESS):
+        if not set(rule.access) <= {*_ACCESS, "a"} or rule.access == "a":  # which others take, too, and leave alone
             why = f'invalid cgroup device access "{rule.access}": expected letters of rwm'
             raise ConfigError(f"{where}.access", why)
         for name, number in (("major", rule.major), ("minor", rule.minor)):
@@ -55,7 +55,7 @@ def rules(devices: list[DeviceRule]) -> list[tuple[bool, int, int, int, int]]:
             continue
         bits = 0
         for letter in rule.access:
-            bits |= _ACCESS[letter]
+            bits |= _ACCESS.get(letter, 0)
         major = -1 if rule.major is None else rule.major
         minor = -1 if rule.minor is None else rule.minor
         found.append((rule.allow, _KINDS[rule.type], major, minor, bits))
