@@ -289,4 +289,4 @@ def test_resources_of_a_config_are_checked_with_it() -> None:
 def test_letter_a_in_an_access_adds_nothing() -> None:
     """devices[].access "rwa": taken by runc, whose own tests have it, as "rw"."""
     config = loaded({"linux.resources.devices": [{"allow": True, "type": "c", "access": "rwa"}]})
-    assert devices.rules(config.linux.resources.devices)[0] == (True, 2, -1, -1, 6)
+    assert rules(config.linux.resources.devices)[0] == (True, 2, -1, -1, 6)
