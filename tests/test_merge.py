@@ -154,3 +154,20 @@ def test_numbers_are_decimal_and_in_their_range() -> None:
         assert str(wrong.value).startswith("invalid value for cpu-share: expected a number from 0 to 1844674407")
     with pytest.raises(Error, match="invalid value for cpu-quota: expected a number from -9223372036854775808 to "):
         _number("cpu-quota", "--1", signed)
+
+
+@pytest.mark.parametrize(
+    ("document", "left"),
+    [
+        ({"cpu": {"idle": 1, "shares": 200}}, {"cpu": {"idle": 1}}),
+        ({"cpu": {"idle": 0, "shares": 200}}, {"cpu": {"idle": 0, "shares": 200}}),
+        ({"unified": {"cpu.idle": "1", "cpu.weight": "8"}}, {"unified": {"cpu.idle": "1"}}),
+        ({"unified": {"cpu.weight": "8"}}, {"unified": {"cpu.weight": "8"}}),
+    ],
+)
+def test_idle_cgroup_has_no_weight(
+    document: dict[str, Any], left: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """cpu.idle and a weight at once: the weight is ignored, with a warning in runc's words."""
+    assert merge.told(document) == left
+    assert ("unable to apply both" in capfd.readouterr().err) is (left != document)

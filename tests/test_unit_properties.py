@@ -94,8 +94,8 @@ def test_bfq_weight_is_what_systemd_makes_of_it(weight, property_):
         ({"quota": 10000, "period": 1000000}, 1000000, 10000, "10000 1000000"),
         ({"quota": 9999, "period": 1000000}, 1000000, 10000, "10000 1000000"),
         ({"quota": 123456, "period": 1000}, 1000, 123460000, "123460 1000"),
-        ({"quota": -1, "period": 50000}, 100000, INFINITY, "max 100000"),
-        ({"quota": 0, "period": 50000}, 100000, INFINITY, "max 100000"),
+        ({"quota": -1, "period": 50000}, 50000, INFINITY, "max 50000"),
+        ({"quota": 0, "period": 50000}, 50000, INFINITY, "max 50000"),
         ({"quota": -1}, 100000, INFINITY, "max 100000"),
     ],
 )
@@ -123,7 +123,7 @@ def test_quota_is_rounded_up_to_a_percent(cpu, period, a_second, written):
         ("cpu.idle", "1", [("CPUWeight", "t", 0)]),
         ("cpu.idle", "0", []),
         ("cpu.max", "50000", [("CPUQuotaPeriodUSec", "t", 100000), ("CPUQuotaPerSecUSec", "t", 500000)]),
-        ("cpu.max", "max 5", [("CPUQuotaPeriodUSec", "t", 100000), ("CPUQuotaPerSecUSec", "t", INFINITY)]),
+        ("cpu.max", "max 5", [("CPUQuotaPeriodUSec", "t", 5), ("CPUQuotaPerSecUSec", "t", INFINITY)]),
         ("cpu.max", "1 1000", [("CPUQuotaPeriodUSec", "t", 1000), ("CPUQuotaPerSecUSec", "t", 10000)]),
         ("cpu.max", f"{2**64} 1000", [("CPUQuotaPeriodUSec", "t", 1000), ("CPUQuotaPerSecUSec", "t", INFINITY)]),
         ("cpuset.cpus", "", [("AllowedCPUs", "ay", b"")]),
@@ -150,7 +150,7 @@ def test_unified_overrides():
     [
         ("cpu.max", "33333", "34000"),
         ("cpu.max", "34000", "34000"),
-        ("cpu.max", "max", "max 100000"),
+        ("cpu.max", "max", "max"),
         ("cpu.max", "x", "x"),
         ("pids.max", "0", "1"),
         ("pids.max", "2", "2"),

@@ -200,7 +200,6 @@ NO: list[tuple[Told, str]] = [
     ("--pids-limit 4194305", "pids: unable to set pids.max to '4194305': invalid argument"),
     ("--cpu-burst 500001", "cpu.burst: 500001 is above linux.resources.cpu.quota 500000"),
     ("--cpu-idle 2", "cpu.idle: expected 0 or 1, got 2"),
-    ("--cpu-idle 1 --cpu-share 200", "cpu.idle: cannot set both cpu.idle and cpu.shares"),
     ("--cpuset-cpus 0", "cpu: this kernel has no cpuset controller"),
     ("--memory 64m --memory-swap 32m", "memory.swap: memory+swap limit should be >= memory limit"),
     ({"rdma": {"mlx5_0": {"hcaHandles": 1}}}, "rdma: this kernel has no rdma controller"),

@@ -7,6 +7,7 @@
 All are JSON values: members that nobody knows stay.
 """
 
+from minirunc.base import log
 from minirunc.base.record import Record, kind_of
 from minirunc.config.linux.resources import Resources
 
@@ -63,7 +64,17 @@ def told(value: object) -> "dict[str, Any]":
         for name in names:
             if document.get(controller, {}).get(name) in (0, ""):
                 del document[controller][name]
+    _take_weight_from_idle(document)
     return document
+
+
+def _take_weight_from_idle(document: "dict[str, Any]") -> None:
+    """Of the two an update takes the first (as runc does with systemd); config.json must not have both."""
+    cpu, unified = document.get("cpu", {}), document.get("unified", {})
+    for members, idle, weight in ((cpu, "idle", "shares"), (unified, "cpu.idle", "cpu.weight")):
+        if weight in members and str(members.get(idle)).strip() == "1":
+            log.warning(f"unable to apply both {weight} and {idle}: an idle cgroup has no weight; {weight} is ignored")
+            del members[weight]
 
 
 def merged(stored: "dict[str, Any]", told: "dict[str, Any]") -> "dict[str, Any]":

@@ -101,7 +101,7 @@ def _quota(value: str) -> tuple[int, int]:
         raise ValueError('expected "QUOTA PERIOD"')
     period = _number(rest[0]) if rest else _PERIOD
     if first == "max":
-        return INFINITY, _PERIOD  # systemd knows no other where there is no quota
+        return INFINITY, period  # which it does not write again: where there is no quota it has the usual one
     if not period:
         raise ValueError("the period is 0")
     a_second = _number(first) * 1000000 // period
@@ -123,7 +123,7 @@ def _rounded(value: str) -> str:
     except ValueError:
         return value  # the kernel will say so
     if quota == INFINITY:
-        return f"max {period}"
+        return value
     first, *rest = value.split()
     exact = int(first) * 1000000 % (period * _PERCENT) == 0
     return value if exact else " ".join([str(quota * period // 1000000), *rest])
