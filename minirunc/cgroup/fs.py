@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EPERM, ENOENT, ENODEV, EROFS, EOPNOTSUPP = 1, 2, 19, 30, 95
 
+_FREEZE_S = 1.0  # until they stand still; who does not by then is in a system call, and forks nobody
+
 GONE = (2, 19)  # ENOENT, ENODEV: what a cgroup's file answers when the cgroup was removed
 
 
@@ -246,7 +248,8 @@ def pause(path: str, timeout_s: float = 10) -> None:
     cgroup = _open(path)
     try:
         cgroupfs.write(cgroup, "cgroup.freeze", "1")
-        if not _wait(cgroup, "frozen", 1, timeout_s):
+        if not _wait(cgroup, "frozen", 1, timeout_s, while_freeze="1"):
+            _check_alone(cgroup, path, "1", "thawed")
             cgroupfs.write(cgroup, "cgroup.freeze", "0")
             raise Error(f"the cgroup {path} did not freeze within {timeout_s:g} seconds: {_who(cgroup)}")
     finally:
@@ -260,10 +263,17 @@ def resume(path: str, timeout_s: float = 10) -> None:
         cgroupfs.write(cgroup, "cgroup.freeze", "0")
         if above := frozen(path):
             raise StateError(f"the cgroup {path} is thawed, but {above} above it is frozen: thaw that one")
-        if not _wait(cgroup, "frozen", 0, timeout_s):
+        if not _wait(cgroup, "frozen", 0, timeout_s, while_freeze="0"):
+            _check_alone(cgroup, path, "0", "frozen")
             raise Error(f"the cgroup {path} did not thaw within {timeout_s:g} seconds")
     finally:
         posix.close(cgroup)
+
+
+def _check_alone(cgroup: int, path: str, wrote: str, done: str) -> None:
+    """Raise StateError if another process has done the contrary of what we wait for: it would not come."""
+    if cgroupfs.read(cgroup, "cgroup.freeze") != wrote:
+        raise StateError(f"the cgroup {path} was {done} by another process meanwhile")
 
 
 def _open(path: str) -> int:
@@ -275,8 +285,11 @@ def _who(cgroup: int) -> str:
     return ", ".join(map(procfs.described, cgroupfs.processes(cgroup))) or "no process"
 
 
-def _wait(cgroup: int, key: str, value: int, timeout_s: float) -> bool:
-    """Wait for `key value` in cgroup.events; the kernel announces a change by POLLPRI."""
+def _wait(cgroup: int, key: str, value: int, timeout_s: float, while_freeze: str = "") -> bool:
+    """Wait for `key value` in cgroup.events; the kernel announces a change by POLLPRI.
+
+    Not longer than cgroup.freeze is `while_freeze`, if given.
+    """
     fd = posix.open("cgroup.events", posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=cgroup)
     try:
         watch = poll()
@@ -287,7 +300,7 @@ def _wait(cgroup: int, key: str, value: int, timeout_s: float) -> bool:
             if f"{key} {value}\n" in text:
                 return True
             left = end - monotonic()
-            if left <= 0:
+            if left <= 0 or (while_freeze and cgroupfs.read(cgroup, "cgroup.freeze") != while_freeze):
                 return False
             watch.poll(min(left, 0.1) * 1000)
     finally:
@@ -302,6 +315,7 @@ def kill(cgroup: int) -> None:
         if error.errno not in (ENOENT, EOPNOTSUPP):  # before Linux 5.14; a container may have made itself threaded
             raise
         cgroupfs.write(cgroup, "cgroup.freeze", "1")  # so that it makes no more meanwhile
+        _wait(cgroup, "frozen", 1, _FREEZE_S)
         for pid in cgroupfs.processes(cgroup):
             try:
                 posix.kill(pid, 9)
@@ -313,13 +327,12 @@ def kill(cgroup: int) -> None:
 def destroy(path: str, made: list[str], timeout_s: float = 10) -> None:
     """End what is in the cgroup and remove it, then those of the levels above that the container `made`."""
     root, _ = cgroupfs.mount_point()
-    parent, _, name = path.rpartition("/")
     try:
-        above = cgroupfs.open_directory(root + parent)
+        above = cgroupfs.open_directory(root + path.rpartition("/")[0])
     except FileNotFoundError:
         return
     try:
-        _remove(above, name, timeout_s)
+        _remove(above, path, timeout_s)
     finally:
         posix.close(above)
     remove_levels(made)
@@ -339,19 +352,21 @@ def remove_levels(made: list[str]) -> None:
             break
 
 
-def _empty(parent: int, name: str, end: float) -> None:
+def _empty(parent: int, path: str, end: float) -> None:
     """End what is in the cgroup until the time `end`; raises Error naming what is still there."""
-    cgroup = cgroupfs.child(parent, name)
+    cgroup = cgroupfs.child(parent, path.rpartition("/")[2])
     try:
         kill(cgroup)
         empty = _wait(cgroup, "populated", 0, end - monotonic())
         if not empty or monotonic() > end:
-            raise Error(f"unable to remove cgroup {name}: still in it: {_who(cgroup)}")
+            survivors = procfs.survivors(cgroupfs.processes(cgroup))
+            raise Error(f"unable to remove cgroup {path}: SIGKILL has not ended {survivors}")
     finally:
         posix.close(cgroup)
 
 
-def _remove(parent: int, name: str, timeout_s: float) -> None:
+def _remove(parent: int, path: str, timeout_s: float) -> None:
+    name = path.rpartition("/")[2]
     end = monotonic() + timeout_s
     pause = 0.0005
     while True:
@@ -366,7 +381,7 @@ def _remove(parent: int, name: str, timeout_s: float) -> None:
             if error.errno != 16:
                 raise
         try:
-            _empty(parent, name, end)
+            _empty(parent, path, end)
         except OSError as error:
             if error.errno not in GONE:  # somebody else removed it
                 raise

@@ -354,6 +354,7 @@ def _wait(pidfd: int, state: State, timeout_s: float = 10) -> None:
     try:
         while not watch.poll(20) and status.alive(state):
             if monotonic() > end:
-                raise Error(f"the container's process did not end within {timeout_s:g} seconds of SIGKILL")
+                survivors = procfs.survivors([state.pid])
+                raise Error(f"unable to end the container's process: SIGKILL has not ended {survivors}")
     finally:
         posix.close(pidfd)

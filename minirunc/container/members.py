@@ -31,7 +31,7 @@ def end(pid: int, pidfd: int, listed: list[Namespace], timeout_s: float = 10) ->
             for other in others:
                 _end_one(other, pid, listed)
             if monotonic() > limit:
-                raise Error(f"unable to end what is in the container: still there: {', '.join(map(str, others))}")
+                raise Error(f"unable to end what is in the container: SIGKILL has not ended {procfs.survivors(others)}")
             sleep(0.001)
     _signal(pidfd, SIGKILL)
 

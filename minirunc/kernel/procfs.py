@@ -252,6 +252,13 @@ def described(pid: int) -> str:
     return f"{pid} ({name}, state {rest.split()[0]})"
 
 
+def survivors(pids: list[int]) -> str:
+    """Those that SIGKILL has not ended, for an error; and what to do about one that no signal reaches."""
+    told = ", ".join(map(described, pids)) or "what was in it"
+    hint = "; state D waits for a device or a file system: delete again when that has answered"
+    return told + hint * (", state D)" in told)
+
+
 def mounts_of(pid: int, fs_types: tuple[str, ...], beside: str) -> list[str]:
     """Mount points of these file systems in the mount namespace of `pid`, deepest first, but none below `beside`."""
     found = []

@@ -1,6 +1,7 @@
-"""What containers may leave behind: directories, processes, cgroups, mounts; minirunc is not asked."""
+"""What containers may leave behind: directories, processes, cgroups, mounts, units; minirunc is not asked."""
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def cgroups(token: str) -> list[str]:
                 except OSError as error:
                     left.append(f"which cannot be removed: {error.strerror}")
     return left
+
+
+def units(token: str) -> list[str]:
+    """The units of systemd, if it runs here, with the token in their name, failed ones too."""
+    if not Path("/run/systemd/system").exists():
+        return []
+    command = ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"*{token}*"]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [f"unit {line}" for line in listed.splitlines()]
 
 
 def mounts(below: Path) -> list[str]:

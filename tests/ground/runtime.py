@@ -42,6 +42,7 @@ class Runtime:
         self.binary = os.environ.get("MINIRUNC") or str(CHECKOUT / ".venv/bin/minirunc")
         self.root = directory / "state"
         self.prefix: list[str] = []  # what to start it with: PURE_V2, strace, ...
+        self.options: list[str] = []  # global ones, of all calls: --systemd-cgroup, ...
         self.token = secrets.token_hex(4)
         self._directory = directory
         self._count = 0
@@ -56,7 +57,7 @@ class Runtime:
 
     def argv(self, *args: object, before: Sequence[str] = ()) -> list[str]:
         """The whole command line; `before` are more global options."""
-        return [*self.prefix, self.binary, "--root", str(self.root), *before, *map(str, args)]
+        return [*self.prefix, self.binary, "--root", str(self.root), *self.options, *before, *map(str, args)]
 
     def __call__(
         self,
@@ -153,6 +154,7 @@ class Runtime:
                 left.append(f"delete --force {id} ended with {result.status}: {result.err.strip()}")
         left += [f"state directory {self.root / id}" for id in leftovers.state_directories(self.root)]
         left += leftovers.processes(self._before)
+        left += leftovers.units(self.token)
         left += leftovers.cgroups(self.token)
         left += leftovers.mounts(self._directory)
         return left
