@@ -191,7 +191,7 @@ def start(
     Into a slice systemd puts no process: its cgroup is made, no more. Raises StateError for a unit that lives, Error
     naming what was waited for. Not repeated when the connection is lost: the unit may be there.
     """
-    known: list[Property] = [("Description", "s", f"libcontainer container {container_id}")]
+    known: list[Property] = [("Description", "s", _description(container_id))]
     if unit.is_slice:
         known.append(("Wants", "as", [unit.slice]))
     else:
@@ -218,6 +218,30 @@ def set_properties(systemd: Systemd, unit: Unit, properties: "list[Property]", t
     body = (unit.name, True, _structs(properties))
     what = f"set properties of unit {unit.name}"
     _in_time(systemd, what, timeout_s, lambda end: systemd.call("SetUnitProperties", "sba(sv)", *body, end=end))
+
+
+def is_of(systemd: Systemd, unit: Unit, cgroup: str, container_id: str, timeout_s: float = TIMEOUT_S) -> bool:
+    """Whether the unit of this name is there, and the container's: a birth may have been killed before it made one, or
+    its own have ended, and another of the name be somebody else's by now."""
+    kind = "Slice" if unit.is_slice else "Scope"
+
+    def work(end: float) -> bool:
+        try:
+            (path,) = systemd.call("GetUnit", "s", unit.name, end=end)
+            its_own = systemd.get(path, kind, "ControlGroup", end)
+            if its_own:
+                return bool(its_own == cgroup)
+            return bool(systemd.get(path, "Unit", "Description", end) == _description(container_id))
+        except Refused as refused:
+            if refused.name not in _NO_UNIT:
+                raise
+            return False
+
+    return bool(_in_time(systemd, f"look for unit {unit.name}", timeout_s, work))
+
+
+def _description(container_id: str) -> str:
+    return f"libcontainer container {container_id}"
 
 
 def stop(systemd: Systemd, unit: Unit, timeout_s: float = TIMEOUT_S) -> None:

@@ -187,7 +187,9 @@ def destroy(state: "State", *, force: bool = False) -> None:
 
     try:
         with _manager() as manager:
-            systemd.stop(manager, systemd.Unit("", state.unit))
+            unit = systemd.Unit("", state.unit)
+            if systemd.is_of(manager, unit, state.cgroup, state.id):
+                systemd.stop(manager, unit)
     except Error as error:
         if not force:
             raise
