@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -13,81 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.ground import leftovers
 from tests.ground.bundle import CHECKOUT, Bundle
-from tests.ground.runtime import TIMEOUT_S, Runtime, wait_until
+from tests.ground.host import Host, descendants, descendants_in, nothing_new
+from tests.ground.runtime import TIMEOUT_S, Runtime
 
 IN_A_ROW = 200
 AT_ONCE = 20
-OTHERS = re.compile(r"/t[0-9a-f]{8}-\d+$")  # cgroups of containers of tests that somebody runs beside us
-
-
-class Host:
-    """What is on this host now that containers may add to."""
-
-    def __init__(self, minirunc: Runtime, bundle: Bundle) -> None:
-        self.token = minirunc.token
-        self.directories = (minirunc.root, bundle.path)
-
-    def now(self) -> dict[str, set[str]]:
-        """The things by their kind."""
-        return {
-            "mounts": set(Path("/proc/self/mountinfo").read_text().splitlines()),
-            "processes": {f"{pid} {stat}" for pid, stat in descendants().items()},
-            "cgroups": set(self._cgroups()),
-            "files": {file for directory in self.directories for file in tree(directory)},
-            "file locks": self._locks(),
-        }
-
-    def _cgroups(self) -> list[str]:
-        found = [top for mount in leftovers.cgroup2_mounts() for top, _, _ in os.walk(mount)]
-        return [top for top in found if self.token in top or not OTHERS.search(top)]
-
-    def _locks(self) -> set[str]:
-        """Inode numbers of files that are locked (proc_locks(5)) below the state root."""
-        locked = {line.split()[-3].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines()}
-        return locked & {str(directory.stat().st_ino) for directory in self.directories if directory.exists()}
-
-
-def descendants() -> dict[int, str]:
-    """Our children and theirs, living or dead: the pids and what they are called."""
-    found: dict[int, str] = {}
-    parents = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            head, _, tail = Path(f"/proc/{name}/stat").read_text().rpartition(")")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        parents[int(name)] = (int(tail.split()[1]), head.partition("(")[2])
-    wanted = {os.getpid()}
-    while more := {pid for pid, (parent, _) in parents.items() if parent in wanted} - found.keys():
-        found |= {pid: parents[pid][1] for pid in more}
-        wanted = more
-    return found
-
-
-def tree(directory: Path) -> list[str]:
-    """Everything below a directory: path, mode, owner and number of links."""
-    found = []
-    for top, directories, files in os.walk(directory):
-        for name in [*directories, *files]:
-            entry = os.lstat(f"{top}/{name}")
-            found.append(f"{top}/{name} {entry.st_mode:o} {entry.st_uid}:{entry.st_gid} {entry.st_nlink}")
-    return found
-
-
-def nothing_new(host: Host, before: dict[str, set[str]]) -> None:
-    """As it was before, when the dead, detached and so left to us, are waited for."""
-    wait_until(lambda: not leftovers.alive(set(descendants_in(before))), "no further child lives", 5)
-    now = host.now()
-    for kind, things in before.items():
-        assert sorted(now[kind] - things) == [], kind
-        assert sorted(things - now[kind]) == [], kind
-
-
-def descendants_in(snapshot: dict[str, set[str]]) -> list[int]:
-    """The pids of a snapshot's processes."""
-    return [int(line.split()[0]) for line in snapshot["processes"]]
 
 
 @pytest.mark.alone

@@ -53,11 +53,12 @@ SURVIVOR = r"SIGKILL has not ended (\d+) \(cat, state D\); state D waits for a d
 
 
 def test_first_process_is_told(minirunc: Runtime, start: Callable[..., str], hung: fuse.Hung) -> None:
-    """`delete --force`: by its deadline, with pid, name and state; all is there for another, which works when it can."""
+    """`delete --force`: by its deadline, with pid, name and state; another one works when it can."""
     id = start("exec cat /hung/x")
     pid, cgroup = minirunc.pid(id), minirunc.cgroup(id)
     found = re.search(SURVIVOR, refused(minirunc, "--force", id))
-    assert found is not None and found[1] == str(pid)
+    assert found is not None
+    assert found[1] == str(pid)
     assert minirunc.status(id) == "running"
     hung.end()
     assert minirunc("delete", "--force", id) == Result(0, "", "")
@@ -73,7 +74,8 @@ def test_another_process_is_told(minirunc: Runtime, start: Callable[..., str], h
     (survivor,) = cgroup.joinpath("cgroup.procs").read_text().split()
     for words in ([id], ["--force", id]):
         found = re.search(SURVIVOR, refused(minirunc, *words))
-        assert found is not None and found[1] == survivor
+        assert found is not None
+        assert found[1] == survivor
         assert minirunc.status(id) == "stopped"
     hung.end()
     assert minirunc("delete", id) == Result(0, "", "")
@@ -98,6 +100,7 @@ def test_without_a_cgroup_it_is_told_too(minirunc: Runtime, start: Callable[...,
     minirunc.options = ["--cgroup-manager", "disabled"]
     id = start("exec cat /hung/x")
     found = re.search(SURVIVOR, refused(minirunc, "--force", id))
-    assert found is not None and found[1] == str(minirunc.pid(id))
+    assert found is not None
+    assert found[1] == str(minirunc.pid(id))
     hung.end()
     assert minirunc("delete", "--force", id) == Result(0, "", "")

@@ -49,15 +49,19 @@ def state_directories(root: Path) -> set[str]:
 def cgroups(token: str) -> list[str]:
     """The v2 cgroups with the token in their name: told and, where that is possible, removed."""
     left = []
-    for mount in cgroup2_mounts():
-        for directory, _, _ in os.walk(mount, topdown=False):
-            if token in directory:
-                left.append(f"cgroup {directory}")
-                try:
-                    os.rmdir(directory)
-                except OSError as error:
-                    left.append(f"which cannot be removed: {error.strerror}")
+    for directory in cgroup_directories(token):
+        left.append(f"cgroup {directory}")
+        try:
+            os.rmdir(directory)
+        except OSError as error:
+            left.append(f"which cannot be removed: {error.strerror}")
     return left
+
+
+def cgroup_directories(token: str) -> list[str]:
+    """The v2 cgroups with the token in their name, innermost first."""
+    found = [directory for mount in cgroup2_mounts() for directory, _, _ in os.walk(mount, topdown=False)]
+    return [directory for directory in found if token in directory]
 
 
 def units(token: str) -> list[str]:
