@@ -48,7 +48,8 @@ ANSWERS = re.compile(
     r"container not running: \S+( is paused| is stopped)?"
     r"|container not paused"
     r"|the cgroup \S+ was (thawed|frozen) by another process meanwhile"
-    r"|exec failed: (unable to start container process: )?cannot exec in a paused container \(use [^)]*\)(: \S+ is frozen)?"
+    r"|exec failed: (unable to start container process: )?cannot exec in a paused container"
+    r" \(use --ignore-paused to override\)(: \S+ is frozen)?"
     r')"'
 )
 

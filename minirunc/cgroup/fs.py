@@ -261,7 +261,8 @@ def resume(path: str, timeout_s: float = 10) -> None:
     cgroup = _open(path)
     try:
         cgroupfs.write(cgroup, "cgroup.freeze", "0")
-        if above := frozen(path):
+        above = frozen(path)
+        if above not in ("", path):
             raise StateError(f"the cgroup {path} is thawed, but {above} above it is frozen: thaw that one")
         if not _wait(cgroup, "frozen", 0, timeout_s, while_freeze="0"):
             _check_alone(cgroup, path, "0", "frozen")

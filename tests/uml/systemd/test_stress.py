@@ -65,7 +65,7 @@ def test_scope_out_of_memory_leaves_no_failed_unit(minirunc: Runtime, limited: C
 
 @pytest.mark.parametrize("slice_", ["user.slice", "system.slice"])
 def test_unit_of_somebody_else_is_left_alone(minirunc: Runtime, bundle: Callable[..., Bundle], slice_: str) -> None:
-    """A container has ended; its unit's name is another's by now, elsewhere or even there: `delete` does not stop it."""
+    """A container has ended, and its unit's name is another's by now, elsewhere or even there: `delete` lets it be."""
     made = bundle("read x")
     id = minirunc.id()
     made.linux["cgroupsPath"] = f"system.slice:test:{id}"
