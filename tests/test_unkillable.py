@@ -9,7 +9,7 @@ import pytest
 
 from tests.ground import fuse
 from tests.ground.bundle import Bundle
-from tests.ground.runtime import IN_UML, Result, Runtime
+from tests.ground.runtime import IN_UML, Result, Runtime, wait_until
 
 DEADLINE_S = 10  # of a delete
 SLACK_S = 8 if IN_UML else 4  # for all that it does before and after
@@ -104,3 +104,17 @@ def test_without_a_cgroup_it_is_told_too(minirunc: Runtime, start: Callable[...,
     assert found[1] == str(minirunc.pid(id))
     hung.end()
     assert minirunc("delete", "--force", id) == Result(0, "", "")
+
+
+def test_pause_that_cannot_be_done_ends_with_a_resume(minirunc: Runtime, start: Callable[..., str]) -> None:
+    """Who hangs does not freeze, so `pause` waits; when another thaws the container it says so, and waits no more."""
+    id = start("cat /hung/x & exec sleep 1000")
+    freezer = minirunc.cgroup(id) / "cgroup.freeze"
+    pausing = minirunc.popen("pause", id)
+    wait_until(lambda: freezer.read_text() == "1\n", "it is freezing")
+    began = time.monotonic()
+    minirunc.ok("resume", id)
+    _, err = pausing.communicate(timeout=60)
+    assert time.monotonic() - began < DEADLINE_S / 2
+    assert (pausing.returncode, freezer.read_text()) == (1, "0\n")
+    assert re.search(r"the cgroup \S+ was thawed by another process meanwhile", err)
