@@ -366,6 +366,25 @@ def test_cgroup_removed_by_someone_else(minirunc: Runtime, bundle: Callable[...,
     assert minirunc("delete", id) == Result(0, "", "")
 
 
+def test_cgroup_taken_by_someone_else(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """It was removed, and another of its name made: neither kill nor delete reaches who is in that."""
+    made = bundle("sleep 1000")
+    made.linux["cgroupsPath"] = f"/{minirunc.token}/own"
+    id = minirunc.start(made)
+    cgroup = minirunc.cgroup(id)
+    minirunc.ok("kill", id, "KILL")
+    minirunc.wait_for_status(id, "stopped")
+    wait_until(lambda: _removed(cgroup), "the cgroup is removed")
+    other = minirunc.start(made)
+    assert minirunc.cgroup(other) == cgroup
+    assert "container not running" in minirunc("kill", id, "KILL").err
+    assert minirunc.ok("ps", "-f", "json", id) == "null\n"
+    assert minirunc("delete", id) == Result(0, "", "")
+    assert minirunc.status(other) == "running"
+    minirunc.ok("delete", "--force", other)
+    cgroup.parent.rmdir()  # of the levels above each container removes those it made, when nobody is below
+
+
 class TestHostPidNamespace:
     """Without a pid namespace of its own the end of the first process ends nobody else."""
 

@@ -9,7 +9,8 @@ import posix
 from time import monotonic, sleep
 
 from minirunc.base.errors import ConfigError, Error, StateError
-from minirunc.cgroup.dbus import BUS, Connection, Dropped, Late, Refused, socket_addresses
+from minirunc.cgroup import sockets
+from minirunc.cgroup.dbus import BUS, Connection, Dropped, Late, Refused
 from minirunc.kernel import cgroupfs
 
 TYPE_CHECKING = False
@@ -148,7 +149,7 @@ class Systemd:
     def connection(self, end: float) -> Connection:
         if not self._connection:
             check_running()
-            self._connection = _connect(self.user, end)
+            self._connection = sockets.connect(self.user, end)
         return self._connection
 
     def call(self, member: str, signature: str = "", *body: object, end: float) -> "tuple[Any, ...]":
@@ -376,32 +377,3 @@ def _reset_failed(systemd: Systemd, unit: Unit, end: float) -> None:
     except Refused as refused:
         if refused.name not in _NO_UNIT:
             raise
-
-
-def _connect(user: bool, end: float) -> Connection:
-    """By the bus, else by systemd's private socket, as systemctl(1) does."""
-    tried = []
-    for address, is_bus in _addresses(user):
-        try:
-            return Connection(address, is_bus=is_bus, end=end)
-        except OSError as error:
-            tried.append(f"{address}: {posix.strerror(error.errno or 0).lower()}")
-    if user and not tried:
-        tried = ["neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR names a socket"]
-    advice = "log in by a session of this user (machinectl shell USER@), or" if user else "start dbus, or"
-    raise Error(f"systemd cannot be reached: {'; '.join(tried)}; {advice} use --cgroup-manager cgroupfs")
-
-
-def _addresses(user: bool) -> list[tuple[str, bool]]:
-    """The sockets to try, and whether a bus is behind."""
-    if not user:
-        named = socket_addresses(_variable(b"DBUS_SYSTEM_BUS_ADDRESS")) or ["/run/dbus/system_bus_socket"]
-        return [*((address, True) for address in named), ("/run/systemd/private", False)]
-    directory = _variable(b"XDG_RUNTIME_DIR")
-    named = socket_addresses(_variable(b"DBUS_SESSION_BUS_ADDRESS")) or [f"{directory}/bus"][: bool(directory)]
-    private = [(f"{directory}/systemd/private", False)] if directory else []
-    return [*((address, True) for address in named), *private]
-
-
-def _variable(name: bytes) -> str:
-    return posix.environ.get(name, b"").decode("utf-8", "surrogateescape")

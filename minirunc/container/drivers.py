@@ -14,6 +14,7 @@ from minirunc.base import log
 from minirunc.base.errors import Error
 from minirunc.base.settings import DISABLED, SYSTEMD
 from minirunc.cgroup import fs
+from minirunc.container import status
 from minirunc.kernel import cgroupfs
 
 _ALONE = ("TasksMax", "t", 1)
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def intend(state: "State", config: "Config", manager: str, said_rootless: str) -> None:
     """Put on record what `make` will make. Raises what stands against it."""
-    state.cgroup, state.cgroup_made, state.unit = "", [], ""
+    _forget(state)
     try:
         if manager == DISABLED:
             from minirunc.container import rootless
@@ -123,6 +124,7 @@ def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
         posix.close(cgroup)
         destroy(state, force=True)
         raise
+    state.cgroup_inode = posix.fstat(cgroup).st_ino
     return cgroup
 
 
@@ -136,7 +138,7 @@ def _threads_do(wanted: "Resources") -> bool:
 
 def salvage(state: "State", cgroups_path: str) -> None:
     """What `make` may have made, for a state that cannot be read: the cgroup of that path, or that of the unit."""
-    state.cgroup, state.cgroup_made, state.unit = "", [], ""
+    _forget(state)
     try:
         state.cgroup = fs.path_for(cgroups_path, state.id)
         if fs.exists(state.cgroup):
@@ -179,7 +181,10 @@ def destroy(state: "State", *, force: bool = False) -> None:
     """End all that is in the cgroup and remove it, then its unit. Raises Error naming what is still there.
 
     Killed by file: systemd would ask by SIGTERM, and wait. With `force` a systemd that does not answer is a warning.
+    A cgroup or a unit of the name that is somebody else's by now is left alone.
     """
+    if status.is_replaced(state):
+        return
     fs.destroy(state.cgroup, state.cgroup_made)
     if not state.unit:
         return
@@ -234,4 +239,8 @@ def _go_without(state: "State", config: "Config", said_rootless: str, error: Exc
     from minirunc.container import rootless
 
     rootless.go_without(said_rootless, config, error)
-    state.cgroup, state.cgroup_made, state.unit = "", [], ""
+    _forget(state)
+
+
+def _forget(state: "State") -> None:
+    state.cgroup, state.cgroup_inode, state.cgroup_made, state.unit = "", 0, [], ""

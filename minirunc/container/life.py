@@ -264,7 +264,7 @@ def _salvaged(store: Store) -> State:
     """
     state = State()
     state.id = store.id
-    state.pid = state.pid_start = state.creator = 0
+    state.pid = state.pid_start = state.creator = state.cgroup_inode = 0
     state.boot_id = state.bundle = state.rootfs = state.created = state.cgroup = state.unit = ""
     state.cgroup_made, state.rdt_made, state.annotations, state.namespaces, state.hooks = [], [], {}, [], []
     if store.exists("config.json"):

@@ -7,6 +7,7 @@ from minirunc.base.errors import StateError
 from minirunc.container.store import FIFO, State, Store, boot_id
 from minirunc.kernel import cgroupfs, procfs
 
+ENOENT = 2
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 
 
@@ -53,8 +54,28 @@ def own_cgroup(state: State) -> str:
 
 
 def open_cgroup(state: State) -> int:
-    """An fd of the container's cgroup; it must have one."""
-    return cgroupfs.open_directory(cgroupfs.mount_point()[0] + own_cgroup(state))
+    """An fd of the container's cgroup; it must have one. Raises FileNotFoundError, too, where it is another by now."""
+    path = _cgroup_on_host(state)
+    cgroup = cgroupfs.open_directory(path)
+    if state.cgroup_inode in (0, posix.fstat(cgroup).st_ino):
+        return cgroup
+    posix.close(cgroup)
+    raise FileNotFoundError(ENOENT, "the container's cgroup is gone, and another of its name is there", path)
+
+
+def is_replaced(state: State) -> bool:
+    """Whether the container's cgroup is gone and another of its name is there: somebody took it after the end."""
+    if not state.cgroup_inode:
+        return False
+    try:
+        found = posix.stat(_cgroup_on_host(state), follow_symlinks=False)
+    except OSError:
+        return False
+    return found.st_ino != state.cgroup_inode
+
+
+def _cgroup_on_host(state: State) -> str:
+    return cgroupfs.mount_point()[0] + own_cgroup(state)
 
 
 def memory_limited(state: State) -> bool:

@@ -28,6 +28,7 @@ _MEMBERS: dict[str, tuple[str, type]] = {
     "rootfs": ("rootfs", str),
     "created": ("created", str),
     "cgroup": ("cgroup", str),
+    "cgroup_inode": ("cgroupInode", int),
     "cgroup_made": ("cgroupMade", list),
     "unit": ("unit", str),
     "rdt_made": ("rdtMade", list),
@@ -37,7 +38,7 @@ _MEMBERS: dict[str, tuple[str, type]] = {
 }
 
 
-_LATER = {"unit": ""}  # what older versions did not write
+_LATER = {"unit": "", "cgroupInode": 0}  # what older versions did not write
 
 
 class State:
@@ -54,6 +55,7 @@ class State:
     rootfs: str
     created: str  # RFC 3339 with nanoseconds, UTC
     cgroup: str  # path below the hierarchy's root; "" where it has none
+    cgroup_inode: int  # its number as a file, which no other has had since boot; 0 while it is made
     cgroup_made: list[str]  # levels of `cgroup` that the birth had to make
     unit: str  # of systemd, whose cgroup it is; "" where the file system driver made it
     rdt_made: list[str]  # groups below the root of resctrl that it made
