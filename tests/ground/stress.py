@@ -17,8 +17,8 @@ from tests.ground.host import Host, dying_cgroups, nothing_new
 from tests.ground.runtime import IN_UML, TIMEOUT_S, Result, Runtime, wait_until
 
 CYCLES = int(os.environ.get("MINIRUNC_CYCLES") or (8 if IN_UML else 40))
-AT_ONCE = int(os.environ.get("MINIRUNC_AT_ONCE") or (20 if IN_UML else 100))
-KILLS = int(os.environ.get("MINIRUNC_KILLS") or (24 if IN_UML else 60))
+AT_ONCE = int(os.environ.get("MINIRUNC_AT_ONCE") or (12 if IN_UML else 100))
+KILLS = int(os.environ.get("MINIRUNC_KILLS") or (12 if IN_UML else 60))
 SEED = os.environ.get("MINIRUNC_SEED") or secrets.token_hex(4)
 
 DYING_S = 60  # until the kernel has let go of all removed cgroups but some

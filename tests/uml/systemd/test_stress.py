@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests import test_crash
 from tests.ground import leftovers, stress
 from tests.ground.bundle import Bundle
+from tests.ground.bus import SilentBus
 from tests.ground.runtime import Result, Runtime, wait_until
 from tests.test_stress import (  # noqa: F401 - the same with this driver
     sleeper,
@@ -34,6 +36,13 @@ def minirunc(minirunc: Runtime) -> Runtime:
     """All calls by this driver, though most need not be told."""
     minirunc.options = ["--systemd-cgroup"]
     return minirunc
+
+
+class TestAtOnce(test_crash.TestAtOnce):
+    """Several commands for one container at the same time, by this driver; where that is no matter, not again."""
+
+    test_two_starts = None  # type: ignore[assignment]
+    test_exec_and_kill_and_delete = None  # type: ignore[assignment]
 
 
 def state_of(unit: str) -> str:
@@ -83,3 +92,23 @@ def test_unit_of_somebody_else_is_left_alone(minirunc: Runtime, bundle: Callable
         other.kill()
         other.wait()
     wait_until(lambda: not leftovers.units(minirunc.token), "it has ended")
+
+
+@pytest.mark.parametrize("passed_on", [True, False])
+def test_killed_before_systemd_answers(minirunc: Runtime, sleeper: Bundle, passed_on: bool) -> None:  # noqa: F811
+    """SIGKILL to `create` that has asked for its unit: whether systemd was told or not, nothing is left, and the id is
+    free."""
+    sleeper.write()
+    id = minirunc.id()
+    with SilentBus(minirunc.root.parent / "bus", b"StartTransientUnit", passed_on=passed_on) as bus:
+        minirunc.prefix = ["env", f"DBUS_SYSTEM_BUS_ADDRESS={bus.address}"]
+        creating = minirunc.popen("create", "--bundle", sleeper.path, id)
+        minirunc.prefix = []
+        assert bus.heard.wait(60)
+        creating.kill()
+        creating.wait()
+        assert minirunc("delete", "--force", id) == Result(0, "", "")
+    wait_until(lambda: not leftovers.units(minirunc.token), "systemd has forgotten it", 10)
+    wait_until(lambda: not leftovers.cgroup_directories(minirunc.token), "and its cgroup is gone", 10)
+    minirunc.start(sleeper, id=id)
+    minirunc.ok("delete", "--force", id)
