@@ -97,3 +97,8 @@ def dying_cgroups() -> int:
     """How many were removed and are kept by the kernel for what still refers to them (cgroup.stat)."""
     text = (leftovers.cgroup2_mounts()[0] / "cgroup.stat").read_text()
     return int(dict(line.split() for line in text.splitlines())["nr_dying_descendants"])
+
+
+def open_files() -> int:
+    """How many open files the whole machine has (proc_sys_fs(5))."""
+    return int(Path("/proc/sys/fs/file-nr").read_text().split()[0])

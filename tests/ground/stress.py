@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tests.ground import leftovers
 from tests.ground.bundle import Bundle
-from tests.ground.host import Host, dying_cgroups, nothing_new
+from tests.ground.host import Host, dying_cgroups, nothing_new, open_files
 from tests.ground.runtime import IN_UML, TIMEOUT_S, Result, Runtime, wait_until
 
 CYCLES = int(os.environ.get("MINIRUNC_CYCLES") or (8 if IN_UML else 40))
@@ -23,6 +23,7 @@ SEED = os.environ.get("MINIRUNC_SEED") or secrets.token_hex(4)
 
 DYING_S = 60  # until the kernel has let go of all removed cgroups but some
 DYING = 10  # that may stay
+FILES = 32  # as the kernel counts them, by the batch
 
 # Commands to be killed, each with those before it. ID and BUNDLE are filled in.
 VICTIMS: list[tuple[list[str], str]] = [
@@ -57,7 +58,7 @@ def cycles(minirunc: Runtime, made: Bundle, count: int = CYCLES) -> str:
     life(minirunc, made, id, 0)  # makes the mount points in the rootfs, and systemd's slices
     life(minirunc, made, id, 1)
     host = Host(minirunc, made)
-    before, dying, most = host.now(), dying_cgroups(), 0
+    before, dying, most, opened = host.now(), dying_cgroups(), 0, open_files()
     began = time.monotonic()
     for number in range(count):
         life(minirunc, made, id if number % 2 else minirunc.id(), number)
@@ -65,7 +66,10 @@ def cycles(minirunc: Runtime, made: Bundle, count: int = CYCLES) -> str:
     took = time.monotonic() - began
     nothing_new(host, before)
     wait_until(lambda: dying_cgroups() <= dying + DYING, "the removed cgroups go", DYING_S)
+    if IN_UML:  # where nobody else opens any
+        wait_until(lambda: open_files() < opened + FILES + count / 10, "no file stays open")
     told = f"{count} lives in {took:.0f} s; dying cgroups: {dying} before, at most {most}, {dying_cgroups()} after"
+    told += f"; open files: {opened} before, {open_files()} after"
     print(told)
     return told
 

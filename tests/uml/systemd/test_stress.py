@@ -29,6 +29,7 @@ from tests.test_unkillable import (  # noqa: F401
 )
 from tests.uml.systemd.conftest import systemctl
 from tests.uml.test_memory import EAT_64_MIB
+from tests.uml.test_stress import test_what_a_container_adds_is_seen  # noqa: F401
 
 
 @pytest.fixture
