@@ -9,7 +9,7 @@ from tests.ground import bpf, leftovers
 from tests.ground.bundle import Bundle
 from tests.ground.runtime import IN_UML, Runtime, wait_until
 
-OTHERS = re.compile(r"/t[0-9a-f]{8}-\d+$")  # cgroups of containers of tests that somebody runs beside us
+OTHERS = re.compile(r"[0-9a-f]{8}")  # in the names of cgroups of tests that somebody runs beside us
 TIDIED = ("units", "device programs")  # by others, in their time
 
 
@@ -34,8 +34,7 @@ class Host:
         }
 
     def _cgroups(self) -> list[str]:
-        found = [top for mount in leftovers.cgroup2_mounts() for top, _, _ in os.walk(mount)]
-        return [top for top in found if self.token in top or not OTHERS.search(top)]
+        return [top for top in leftovers.all_cgroups() if self.token in top or not OTHERS.search(top)]
 
     def _locks(self) -> set[str]:
         """Inode numbers of files that are locked (proc_locks(5)) below the state root."""

@@ -60,8 +60,23 @@ def cgroups(token: str) -> list[str]:
 
 def cgroup_directories(token: str) -> list[str]:
     """The v2 cgroups with the token in their name, innermost first."""
-    found = [directory for mount in cgroup2_mounts() for directory, _, _ in os.walk(mount, topdown=False)]
-    return [directory for directory in found if token in directory]
+    return [directory for directory in all_cgroups() if token in directory]
+
+
+def all_cgroups() -> list[str]:
+    """The directories of all v2 cgroups, innermost first."""
+    found = waiting = list(map(str, cgroup2_mounts()))
+    while waiting:  # os.walk is recursive, and there are tests that nest them without end
+        below = []
+        for directory in waiting:
+            try:
+                with os.scandir(directory) as entries:
+                    below += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            except OSError:  # it is just being removed, or too deep for a path
+                continue
+        found = below + found
+        waiting = below
+    return found
 
 
 def units(token: str) -> list[str]:
