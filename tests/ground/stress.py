@@ -18,7 +18,7 @@ from tests.ground.runtime import IN_UML, TIMEOUT_S, Result, Runtime, wait_until
 
 CYCLES = int(os.environ.get("MINIRUNC_CYCLES") or (8 if IN_UML else 40))
 AT_ONCE = int(os.environ.get("MINIRUNC_AT_ONCE") or (12 if IN_UML else 100))
-KILLS = int(os.environ.get("MINIRUNC_KILLS") or (12 if IN_UML else 60))
+KILLS = int(os.environ.get("MINIRUNC_KILLS") or (13 if IN_UML else 60))
 SEED = os.environ.get("MINIRUNC_SEED") or secrets.token_hex(4)
 
 DYING_S = 60  # until the kernel has let go of all removed cgroups but some
@@ -40,6 +40,9 @@ VICTIMS: list[tuple[list[str], str]] = [
     (["run --detach --bundle BUNDLE ID"], "delete --force ID"),
     (["run --detach --bundle BUNDLE ID", "pause ID"], "delete --force ID"),
 ]
+# On the host the controller is not of cgroup v2, and nothing can be updated.
+if IN_UML:
+    VICTIMS.append((["run --detach --bundle BUNDLE ID"], "update --pids-limit 99 ID"))
 # These end with the container's process alone: what they have to do until then takes as long as another's.
 LIKE = {
     "run --bundle BUNDLE ID": "run --detach --bundle BUNDLE ID",
