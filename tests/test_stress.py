@@ -39,7 +39,7 @@ def test_killed_at_any_moment(minirunc: Runtime, sleeper: Bundle) -> None:
 def test_killed_at_any_moment_without_a_pid_namespace(minirunc: Runtime, sleeper: Bundle) -> None:
     """Where no init takes the others with it."""
     sleeper.without_namespace("pid")
-    stress.kills(minirunc, sleeper, stress.KILLS // 3)
+    stress.kills(minirunc, sleeper, (stress.KILLS + 2) // 3)
 
 
 # What may be said by commands that meet others.

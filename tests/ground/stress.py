@@ -17,8 +17,8 @@ from tests.ground.host import Host, dying_cgroups, nothing_new, open_files
 from tests.ground.runtime import IN_UML, TIMEOUT_S, Result, Runtime, wait_until
 
 CYCLES = int(os.environ.get("MINIRUNC_CYCLES") or (8 if IN_UML else 40))
-AT_ONCE = int(os.environ.get("MINIRUNC_AT_ONCE") or (12 if IN_UML else 100))
-KILLS = int(os.environ.get("MINIRUNC_KILLS") or (13 if IN_UML else 60))
+AT_ONCE = int(os.environ.get("MINIRUNC_AT_ONCE") or (8 if IN_UML else 100))
+KILLS = int(os.environ.get("MINIRUNC_KILLS") or (6 if IN_UML else 60))
 SEED = os.environ.get("MINIRUNC_SEED") or secrets.token_hex(4)
 
 DYING_S = 60  # until the kernel has let go of all removed cgroups but some
@@ -148,11 +148,13 @@ def kills(minirunc: Runtime, made: Bundle, count: int = KILLS) -> str:
     made.write()
     id = minirunc.id()
     children = leftovers.children()
-    lasts = {killed: duration(minirunc, made, id, before, LIKE.get(killed, killed)) for before, killed in VICTIMS}
+    lasts: dict[str, float] = {}
     done = 0
     for number in range(count):
-        before, killed = VICTIMS[number % len(VICTIMS)]
-        chance = random.Random(f"{SEED}-{number}").random()
+        chosen = random.Random(f"{SEED}-{number}")
+        (before, killed), chance = chosen.choice(VICTIMS), chosen.random()
+        if killed not in lasts:
+            lasts[killed] = duration(minirunc, made, id, before, LIKE.get(killed, killed))
         what = f"MINIRUNC_SEED={SEED}, kill {number}: `{killed}` after {chance * lasts[killed]:.4f} s"
         for words in before:
             minirunc.ok(*filled(words, made, id))
