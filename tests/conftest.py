@@ -37,7 +37,7 @@ def bundle(tmp_path: Path, busybox: Path) -> Callable[..., bundles.Bundle]:
 
 @pytest.fixture
 def minirunc(tmp_path: Path) -> Iterator[Runtime]:
-    """The runtime under test; the test fails if it leaves a state directory, process, cgroup or mount."""
+    """The runtime under test; the test fails if it leaves a state directory, process, unit, cgroup or mount."""
     if os.geteuid() != 0:
         pytest.fail("needs root: `make test` starts the tests so")
     leftovers.become_subreaper()

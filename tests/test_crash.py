@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.ground import crash, leftovers
-from tests.ground.bundle import CHECKOUT, Bundle
+from tests.ground import crashes, leftovers
+from tests.ground.bundle import Bundle
 from tests.ground.rootless import USER, given, ordinary_user
 from tests.ground.runtime import Result, Runtime, wait_until
 
@@ -33,19 +32,8 @@ class TestKilled:
     def crash(self, minirunc: Runtime, ids: tuple[str, Bundle], every: int, killed: str, *before: str) -> int:
         """Kill the command at every so-manieth step; how many there are."""
         id, made = ids
-        words = {"ID": id, "BUNDLE": str(made.path)}
-        lines = {
-            "before": [[words.get(word, word) for word in line.split()] for line in before],
-            "killed": [words.get(word, word) for word in killed.split()],
-            "after": [["delete", "--force", id]],
-        }
-        plan = {"root": str(minirunc.root), "every": every, **lines}
-        argv = [*minirunc.prefix, sys.executable, "-I", "-S", crash.__file__, str(CHECKOUT), json.dumps(plan)]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        steps, status = map(int, done.stdout.split())
-        assert status == 0, done.stderr
-        return steps
+        killed, *before = (line.replace("BUNDLE", str(made.path)) for line in (killed, *before))
+        return crashes.at_every_step(minirunc, id, every, killed, before=before, after=["delete --force ID"])
 
     def test_create(self, minirunc: Runtime, ids: tuple[str, Bundle]) -> None:
         """A birth is long: every second step."""

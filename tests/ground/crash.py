@@ -2,9 +2,9 @@
 
     python -I -S crash.py TOP PLAN    PLAN is JSON: before, killed, after: command lines; every: how many steps at once
 
-A step is a file opened, made, renamed or removed, a batch sent to the hand, a system call done. After each kill the
-`after` commands must succeed and leave --root empty. Prints how many steps there were. Commands run in forks of one
-process, which has imported everything: a hundred crashes take seconds.
+A step is a file opened, made, renamed or removed, a batch sent to the hand, a system call done, an answer of systemd's.
+After each kill the `after` commands must succeed and leave --root empty. Prints how many steps there were. Commands run
+in forks of one process, which has imported everything: a hundred crashes take seconds.
 """
 
 import json
@@ -17,6 +17,7 @@ if __name__ == "__main__":
     sys.path.append(sys.argv[1])
 
 from minirunc import __main__ as entry
+from minirunc.cgroup import dbus
 from minirunc.commands import create, delete, run, start, update  # noqa: F401
 from minirunc.commands import exec as exec_  # noqa: F401
 from minirunc.container import enter, hooks  # noqa: F401
@@ -42,16 +43,21 @@ class Fuse:
         if event in STEPS and not (event == "open" and str(args[0]).endswith((".py", ".pyc"))):
             self.step()
 
-    def light(self) -> None:
-        """From now on."""
-        send = hand.Hand._send
+    def watch(self, owner: type, method: str) -> None:
+        """Each of its calls is a step."""
+        do = getattr(owner, method)
 
-        def sent(*args: object) -> bool:
-            done = send(*args)  # type: ignore[arg-type]
+        def watched(*args: object, **named: object) -> Any:
+            done = do(*args, **named)
             self.step()
             return done
 
-        hand.Hand._send = sent  # type: ignore[assignment, method-assign]
+        setattr(owner, method, watched)
+
+    def light(self) -> None:
+        """From now on."""
+        self.watch(hand.Hand, "_send")
+        self.watch(dbus.Connection, "call")
         trace.sink = lambda _: self.step()
         sys.addaudithook(self.on_audit)
 

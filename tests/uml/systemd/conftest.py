@@ -1,17 +1,42 @@
 """What tests of systemd need: what it says of a unit, and a user with a service manager of his own."""
 
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.ground.rootless import USER
+from tests.ground.rootless import USER, ordinary_user
+from tests.ground.runtime import Runtime
+
+CGROUP2 = Path("/sys/fs/cgroup")
+BY_SYSTEMD = ["--systemd-cgroup"]  # minirunc.run(bundle, before=BY_SYSTEMD)
 
 
 def systemctl(*words: str) -> str:
     """What it prints."""
-    return subprocess.run(["systemctl", *words], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(["systemctl", *words], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def scope(id: str) -> str:
+    """The unit of a container that has no cgroupsPath."""
+    return f"runc-{id}.scope"
+
+
+def show(unit: str, *names: str) -> dict[str, str]:
+    """Properties of a unit, all if none is named; of a list each entry is a line."""
+    told: dict[str, str] = {}
+    for line in systemctl("show", *(f"--property={name}" for name in names), unit).splitlines():
+        name, _, value = line.partition("=")
+        told[name] = f"{told[name]}\n{value}" if name in told else value
+    return told
+
+
+def listed(pattern: str) -> list[str]:
+    """The units of this name that systemd knows at all, failed and inactive ones too."""
+    lines = systemctl("list-units", "--all", "--plain", "--no-legend", pattern).splitlines()
+    return [line.split()[0] for line in lines]
 
 
 class UserManager:
@@ -19,15 +44,12 @@ class UserManager:
 
     runtime = f"/run/user/{USER}"
     cgroup = f"/user.slice/user-{USER}.slice/user@{USER}.service"
-    # As from his login: his ids, and where his manager is.
-    prefix = (
-        *("setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"),
-        *("env", f"XDG_RUNTIME_DIR={runtime}", f"DBUS_SESSION_BUS_ADDRESS=unix:path={runtime}/bus"),
-    )
+    where = ("env", f"XDG_RUNTIME_DIR={runtime}")  # as his login tells his programs
+    prefix = ("setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", *where)
 
     def run(self, command: Sequence[str]) -> str:
         """What the command prints, as he."""
-        return subprocess.run([*self.prefix, *command], capture_output=True, text=True, check=True).stdout
+        return subprocess.run([*self.prefix, *command], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +60,17 @@ def user_manager() -> UserManager:
         file.write(f"minirunc-user:x:{USER}:{USER}::/:/bin/sh\n")
     systemctl("start", f"user@{USER}.service")
     return UserManager()
+
+
+@pytest.fixture
+def home(minirunc: Runtime, user_manager: UserManager) -> Iterator[Path]:
+    """The ordinary user's directory; `minirunc` is run by him from now on, outside his manager's cgroup."""
+    with ordinary_user(minirunc, delegated=False) as directory:
+        minirunc.prefix += user_manager.where
+        yield directory
+
+
+@pytest.fixture(autouse=True)
+def _own_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("DBUS_", "XDG_"))]:
+        monkeypatch.delenv(name)
