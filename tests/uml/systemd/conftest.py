@@ -49,7 +49,7 @@ class UserManager:
 
     def run(self, command: Sequence[str]) -> str:
         """What the command prints, as he."""
-        return subprocess.run([*self.prefix, *command], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        return subprocess.run([*self.prefix, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="session")

@@ -166,7 +166,7 @@ def sleeper(minirunc: Runtime, limited: Callable[..., Bundle]) -> Bundle:
 def test_create_killed_at_every_step(minirunc: Runtime, sleeper: Bundle) -> None:
     """SIGKILL to `create`: `delete --force` leaves no unit, cgroup or process, and the id is free."""
     words = f"--systemd-cgroup create --bundle {sleeper.path} ID"
-    assert crashes.at_every_step(minirunc, minirunc.id(), 6, words, after=["delete --force ID"]) > 100
+    assert crashes.at_every_step(minirunc, minirunc.id(), 9, words, after=["delete --force ID"]) > 100
 
 
 def test_create_killed_in_the_host_s_pid_namespace(minirunc: Runtime, sleeper: Bundle) -> None:
@@ -174,14 +174,14 @@ def test_create_killed_in_the_host_s_pid_namespace(minirunc: Runtime, sleeper: B
     sleeper.without_namespace("pid")
     sleeper.write()
     words = f"--systemd-cgroup create --bundle {sleeper.path} ID"
-    assert crashes.at_every_step(minirunc, minirunc.id(), 15, words, after=["delete --force ID"]) > 100
+    assert crashes.at_every_step(minirunc, minirunc.id(), 24, words, after=["delete --force ID"]) > 100
 
 
 def test_delete_killed_at_every_step(minirunc: Runtime, sleeper: Bundle) -> None:
     """SIGKILL to `delete`: it can be repeated."""
     before = [f"--systemd-cgroup create --bundle {sleeper.path} ID", "start ID"]
     words, again = "delete --force ID", ["delete --force ID"]
-    assert crashes.at_every_step(minirunc, minirunc.id(), 2, words, before=before, after=again) > 5
+    assert crashes.at_every_step(minirunc, minirunc.id(), 3, words, before=before, after=again) > 5
 
 
 def test_create_killed_at_any_moment(minirunc: Runtime, sleeper: Bundle) -> None:
