@@ -21,7 +21,7 @@ def systemctl(*words: str) -> str:
 
 def scope(id: str) -> str:
     """The unit of a container that has no cgroupsPath."""
-    return f"runc-{id}.scope"
+    return f"minirunc-{id}.scope"
 
 
 def show(unit: str, *names: str) -> dict[str, str]:

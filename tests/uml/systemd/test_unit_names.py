@@ -13,7 +13,7 @@ from tests.uml.systemd.conftest import BY_SYSTEMD, CGROUP2, listed, scope, show
 @pytest.mark.parametrize(
     ("path", "unit", "cgroup"),
     [
-        ("", "runc-ID.scope", "/system.slice/runc-ID.scope"),
+        ("", "minirunc-ID.scope", "/system.slice/minirunc-ID.scope"),
         (":box:ID", "box-ID.scope", "/system.slice/box-ID.scope"),
         ("outer.slice:box:ID", "box-ID.scope", "/outer.slice/box-ID.scope"),
         ("outer-inner.slice:box:ID", "box-ID.scope", "/outer.slice/outer-inner.slice/box-ID.scope"),
@@ -25,7 +25,7 @@ from tests.uml.systemd.conftest import BY_SYSTEMD, CGROUP2, listed, scope, show
 def test_scope_of_a_container(
     minirunc: Runtime, limited: Callable[..., Bundle], path: str, unit: str, cgroup: str
 ) -> None:
-    """`slice:prefix:name`: PREFIX-NAME.scope in that slice, by default system.slice; of none runc-ID.scope. The created
+    """`slice:prefix:name`: PREFIX-NAME.scope in that slice, by default system.slice; of none minirunc-ID.scope. The created
     container is in it, alone, before it runs."""
     id = minirunc.id()
     bundle = limited("sleep 1000")

@@ -39,7 +39,7 @@ def his(bundle: Callable[..., Bundle], home: Path) -> Callable[[str], Bundle]:
 
 
 @pytest.mark.parametrize(("path", "where"), [
-    ("", "/user.slice/runc-ID.scope"),
+    ("", "/user.slice/minirunc-ID.scope"),
     ("outer-inner.slice:box:ID", "/outer.slice/outer-inner.slice/box-ID.scope"),
 ])  # fmt: skip
 def test_scope_is_below_his_manager(

@@ -96,7 +96,7 @@ def test_unit_is_what_engines_expect(minirunc: Runtime, created: Callable[..., s
     unit = created()
     told = show(unit)
     wanted = {
-        "Description": f"libcontainer container {unit.removeprefix('runc-').removesuffix('.scope')}",
+        "Description": f"libcontainer container {unit.removeprefix('minirunc-').removesuffix('.scope')}",
         "Delegate": "yes",
         "CollectMode": "inactive-or-failed",
         "DefaultDependencies": "no",

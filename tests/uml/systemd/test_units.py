@@ -101,7 +101,7 @@ def test_living_unit_of_the_name_is_refused(manager, process):
     path = systemd.start(manager, unit, "living", first.pid, [])
     with pytest.raises(StateError) as wrong:
         systemd.start(manager, unit, "living", second.pid, [])
-    why = "systemd has a unit runc-living.scope already, which is active; end it, or name another in linux.cgroupsPath"
+    why = "systemd has a unit minirunc-living.scope already, which is active; end it, or name another in linux.cgroupsPath"
     assert str(wrong.value) == why
     assert (CGROUPS / path[1:] / "cgroup.procs").read_text() == f"{first.pid}\n"
     systemctl("kill", "--signal=KILL", unit.name)
@@ -159,7 +159,7 @@ def test_stop_of_a_unit_that_does_not_end_has_a_deadline(manager, process):
     systemd.start(manager, unit, "stubborn", stubborn.pid, [])
     with pytest.raises(Error) as late:
         systemd.stop(manager, unit, 1)
-    assert str(late.value) == "systemd did not stop unit runc-stubborn.scope within 1 seconds: its job is running"
+    assert str(late.value) == "systemd did not stop unit minirunc-stubborn.scope within 1 seconds: its job is running"
     systemctl("kill", "--signal=KILL", unit.name)
     systemd.stop(manager, unit)
     assert shown(unit, "LoadState")["LoadState"] == "not-found"
@@ -183,7 +183,7 @@ def test_job_that_fails_is_told_in_systemds_word(manager, process):
     unit = unit_for("", "fails", user=False)
     with pytest.raises(Error) as wrong:
         systemd.start(manager, unit, "fails", process().pid, depending("failing"))
-    assert str(wrong.value) == "systemd did not start unit runc-fails.scope: its job ended with the result dependency"
+    assert str(wrong.value) == "systemd did not start unit minirunc-fails.scope: its job ended with the result dependency"
     systemd.stop(manager, unit)
 
 
@@ -193,9 +193,9 @@ def test_job_that_waits_has_a_deadline(manager, process):
     unit = unit_for("", "waits", user=False)
     with pytest.raises(Error) as late:
         systemd.start(manager, unit, "waits", process().pid, depending("slow"), 1)
-    assert str(late.value) == "systemd did not start unit runc-waits.scope within 1 seconds: its job is waiting"
+    assert str(late.value) == "systemd did not start unit minirunc-waits.scope within 1 seconds: its job is waiting"
     systemd.stop(manager, unit)
-    assert "runc-waits" not in systemctl("list-jobs")
+    assert "minirunc-waits" not in systemctl("list-jobs")
     systemctl("kill", "--signal=KILL", "slow.service")
 
 
@@ -212,7 +212,7 @@ def test_refused_property_is_told_in_systemds_words(manager, process, given, why
     unit = unit_for("", "refused", user=False)
     with pytest.raises(Error) as wrong:
         systemd.start(manager, unit, "refused", process().pid, [given])
-    assert str(wrong.value) == f"unable to start unit runc-refused.scope: {why}"
+    assert str(wrong.value) == f"unable to start unit minirunc-refused.scope: {why}"
     assert shown(unit, "LoadState")["LoadState"] == "not-found"
     assert manager.version() >= 252
 
@@ -223,7 +223,7 @@ def test_process_that_is_gone_is_told(manager, process):
     child.wait()
     with pytest.raises(Error) as wrong:
         systemd.start(manager, unit_for("", "gone", user=False), "gone", child.pid, [])
-    assert re.search(r"unable to start unit runc-gone.scope: Process with ID \d+ does not exist", str(wrong.value))
+    assert re.search(r"unable to start unit minirunc-gone.scope: Process with ID \d+ does not exist", str(wrong.value))
 
 
 def test_lost_connection_is_made_again(manager, process):
@@ -254,7 +254,7 @@ def test_bus_daemon_that_hangs_is_given_up(manager, process):
             systemd.start(manager, unit, "hangs", process().pid, [], 1)
     finally:
         os.kill(daemon, 18)
-    begun = "systemd did not start unit runc-hangs.scope within 1 seconds"
+    begun = "systemd did not start unit minirunc-hangs.scope within 1 seconds"
     assert str(late.value) == f"{begun}: no answer to AddMatch from /run/dbus/system_bus_socket"
     assert str(again.value) == f"{begun}: no authentication by /run/dbus/system_bus_socket"
     child = process()
@@ -292,7 +292,7 @@ with systemd.Systemd(user=True) as manager:
 
 @pytest.mark.parametrize(
     ("cgroups_path", "path"),
-    [("", "user.slice/runc-own.scope"), ("a-b.slice:p:n", "a.slice/a-b.slice/p-n.scope"), ("-:p:n", "p-n.scope")],
+    [("", "user.slice/minirunc-own.scope"), ("a-b.slice:p:n", "a.slice/a-b.slice/p-n.scope"), ("-:p:n", "p-n.scope")],
 )
 def test_users_unit_is_below_his_manager(user_manager: UserManager, cgroups_path, path):
     """Without root: on the user's bus, in his manager's cgroup."""
@@ -304,7 +304,7 @@ def test_user_namespace_does_not_hide_who_we_are(user_manager: UserManager):
     """Root there is the user outside, as the socket says; so says rootless Podman, which runs us there."""
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", PROGRAM, ""]
     told = user_manager.run(command)
-    assert told == f"True {user_manager.cgroup}/user.slice/runc-own.scope 7 {user_manager.runtime}/bus\n"
+    assert told == f"True {user_manager.cgroup}/user.slice/minirunc-own.scope 7 {user_manager.runtime}/bus\n"
 
 
 def files(cgroup: Path) -> dict[str, str]:
