@@ -25,8 +25,8 @@ from tests.uml.systemd.conftest import BY_SYSTEMD, CGROUP2, listed, scope, show
 def test_scope_of_a_container(
     minirunc: Runtime, limited: Callable[..., Bundle], path: str, unit: str, cgroup: str
 ) -> None:
-    """`slice:prefix:name`: PREFIX-NAME.scope in that slice, by default system.slice; of none minirunc-ID.scope. The created
-    container is in it, alone, before it runs."""
+    """`slice:prefix:name`: PREFIX-NAME.scope in that slice, by default system.slice; without, minirunc-ID.scope. The
+    created container is in it, alone, before it runs."""
     id = minirunc.id()
     bundle = limited("sleep 1000")
     bundle.linux["cgroupsPath"] = path.replace("ID", id)

@@ -101,7 +101,7 @@ def test_living_unit_of_the_name_is_refused(manager, process):
     path = systemd.start(manager, unit, "living", first.pid, [])
     with pytest.raises(StateError) as wrong:
         systemd.start(manager, unit, "living", second.pid, [])
-    why = "systemd has a unit minirunc-living.scope already, which is active; end it, or name another in linux.cgroupsPath"
+    why = f"systemd has a unit {unit.name} already, which is active; end it, or name another in linux.cgroupsPath"
     assert str(wrong.value) == why
     assert (CGROUPS / path[1:] / "cgroup.procs").read_text() == f"{first.pid}\n"
     systemctl("kill", "--signal=KILL", unit.name)
@@ -183,7 +183,7 @@ def test_job_that_fails_is_told_in_systemds_word(manager, process):
     unit = unit_for("", "fails", user=False)
     with pytest.raises(Error) as wrong:
         systemd.start(manager, unit, "fails", process().pid, depending("failing"))
-    assert str(wrong.value) == "systemd did not start unit minirunc-fails.scope: its job ended with the result dependency"
+    assert str(wrong.value) == f"systemd did not start unit {unit.name}: its job ended with the result dependency"
     systemd.stop(manager, unit)
 
 
