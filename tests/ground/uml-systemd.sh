@@ -24,6 +24,8 @@ overlay() {
 units() {
     mount -t tmpfs -o mode=755 tmpfs etc/systemd
     mkdir etc/systemd/system etc/systemd/user
+    # It waits 90 s for a process that ignores SIGTERM.
+    printf '[Manager]\nDefaultTimeoutStopSec=5s\n' >etc/systemd/system.conf
     for kind in system user; do
         if test -d "usr/lib/systemd/$kind-generators"; then
             mount -t tmpfs -o mode=755 tmpfs "usr/lib/systemd/$kind-generators"

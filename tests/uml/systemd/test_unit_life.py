@@ -78,17 +78,32 @@ def test_container_that_ended_itself(minirunc: Runtime, limited: Callable[..., B
     assert minirunc("delete", id) == Result(0, "", "")
 
 
+STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
+
+
 def test_failed_unit_is_collected(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
-    """CollectMode: a unit that failed, here at a time limit of systemd's, does not stay until somebody resets it."""
-    bundle = limited("trap '' TERM; while :; do sleep 0.1; done")
+    """CollectMode: a unit that failed, here as systemd had to kill it, does not stay until somebody resets it."""
+    id = minirunc.start(limited(STUBBORN), before=BY_SYSTEMD)
+    systemctl("stop", "--no-block", scope(id))
+    wait_until(lambda: not listed(f"*{id}*"), "systemd has ended it")
+    assert minirunc.status(id) == "stopped"
+    minirunc.ok("delete", id)
+
+
+def test_failed_unit_with_annotations_is_to_be_seen(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
+    """Who gives a unit properties of his own looks after it: that it failed, here at his time limit, is there to be
+    seen until the container is deleted."""
+    bundle = limited(STUBBORN)
     bundle.config["annotations"] = {
         "org.systemd.property.RuntimeMaxSec": "1",
         "org.systemd.property.TimeoutStopSec": "1",
     }
     id = minirunc.start(bundle, before=BY_SYSTEMD)
-    wait_until(lambda: not listed(f"*{id}*"), "systemd has ended it")
+    failed = {"ActiveState": "failed", "Result": "timeout"}
+    wait_until(lambda: show(scope(id), *failed) == failed, "systemd has ended it")
     assert minirunc.status(id) == "stopped"
     minirunc.ok("delete", id)
+    assert listed(f"*{id}*") == []
 
 
 def test_unit_stopped_by_systemctl(minirunc: Runtime, limited: Callable[..., Bundle]) -> None:
