@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Property = tuple[str, str, object]
 
 _SYSTEMD = "org.freedesktop.systemd1"
-_ROOT = "/org/freedesktop/systemd1"
+ROOT = "/org/freedesktop/systemd1"
 _EXISTS = "org.freedesktop.systemd1.UnitExists"
-_MANAGER = (_SYSTEMD, _ROOT, "org.freedesktop.systemd1.Manager")
+_MANAGER = (_SYSTEMD, ROOT, "org.freedesktop.systemd1.Manager")
 _NO_UNIT = ("org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.UnknownObject")
 
 TIMEOUT_S = 30  # runc's
@@ -164,7 +164,7 @@ class Systemd:
     def version(self, timeout_s: float = TIMEOUT_S) -> int:
         """252 for "252.39-1~deb12u2" or "v252.5-2.fc37"; asked once."""
         if not self._version:
-            text = _in_time(self, "tell its version", timeout_s, lambda end: self.get(_ROOT, "Manager", "Version", end))
+            text = in_time(self, "tell its version", timeout_s, lambda end: self.get(ROOT, "Manager", "Version", end))
             digits = "".join(letter if letter.isdigit() else " " for letter in text).split()
             self._version = int(digits[0]) if digits else 0
         return self._version
@@ -175,7 +175,7 @@ def control_group(systemd: Systemd, timeout_s: float = TIMEOUT_S) -> str:
     if not systemd.user:
         return ""
     what = "tell its cgroup"
-    path: str = _in_time(systemd, what, timeout_s, lambda end: systemd.get(_ROOT, "Manager", "ControlGroup", end))
+    path: str = in_time(systemd, what, timeout_s, lambda end: systemd.get(ROOT, "Manager", "ControlGroup", end))
     return path
 
 
@@ -210,7 +210,7 @@ def start(
             _reset_failed(systemd, unit, end)
             raise Error(f"systemd did not start unit {unit.name}: its job ended with the result {result}")
 
-    _in_time(systemd, f"start unit {unit.name}", timeout_s, work, again=False)
+    in_time(systemd, f"start unit {unit.name}", timeout_s, work, again=False)
     return path_of(unit, control_group(systemd, timeout_s)) if unit.is_slice else cgroupfs.path_of(pid)
 
 
@@ -218,7 +218,7 @@ def set_properties(systemd: Systemd, unit: Unit, properties: "list[Property]", t
     """Change limits of a unit that runs, until it ends."""
     body = (unit.name, True, _structs(properties))
     what = f"set properties of unit {unit.name}"
-    _in_time(systemd, what, timeout_s, lambda end: systemd.call("SetUnitProperties", "sba(sv)", *body, end=end))
+    in_time(systemd, what, timeout_s, lambda end: systemd.call("SetUnitProperties", "sba(sv)", *body, end=end))
 
 
 def is_of(systemd: Systemd, unit: Unit, cgroup: str, container_id: str, timeout_s: float = TIMEOUT_S) -> bool:
@@ -238,7 +238,7 @@ def is_of(systemd: Systemd, unit: Unit, cgroup: str, container_id: str, timeout_
                 raise
             return False
 
-    return bool(_in_time(systemd, f"look for unit {unit.name}", timeout_s, work))
+    return bool(in_time(systemd, f"look for unit {unit.name}", timeout_s, work))
 
 
 def _description(container_id: str) -> str:
@@ -261,10 +261,10 @@ def stop(systemd: Systemd, unit: Unit, timeout_s: float = TIMEOUT_S) -> None:
         if result != "done" and _state(systemd, unit, end) not in ("", "inactive"):
             raise Error(f"systemd did not stop unit {unit.name}: its job ended with the result {result}")
 
-    _in_time(systemd, f"stop unit {unit.name}", timeout_s, work)
+    in_time(systemd, f"stop unit {unit.name}", timeout_s, work)
 
 
-def _in_time(
+def in_time(
     systemd: Systemd, what: str, timeout_s: float, work: "Callable[[float], Any]", *, again: bool = True
 ) -> "Any":
     """work(end), once more if the connection is lost (`again`), and its error with what we wanted."""
@@ -306,7 +306,7 @@ def _subscribe(systemd: Systemd, unit: Unit, end: float) -> None:
     if unit.name in systemd.heard:
         return
     if connection.is_bus:
-        rule = f"type='signal',sender='{_SYSTEMD}',path='{_ROOT}',interface='{_MANAGER[2]}',member='JobRemoved'"
+        rule = f"type='signal',sender='{_SYSTEMD}',path='{ROOT}',interface='{_MANAGER[2]}',member='JobRemoved'"
         connection.call(BUS, "AddMatch", "s", f"{rule},arg2='{unit.name}'", end=end)
     if not systemd.heard:
         systemd.call("Subscribe", end=end)

@@ -11,7 +11,7 @@ no option, and goes by files: D-Bus is spoken at birth, by `update` and at the e
 import posix
 
 from minirunc.base import log
-from minirunc.base.errors import Error
+from minirunc.base.errors import Error, StateError
 from minirunc.base.settings import DISABLED, SYSTEMD
 from minirunc.cgroup import fs
 from minirunc.container import status
@@ -52,7 +52,11 @@ def _intend_unit(state: "State", config: "Config") -> None:
     with _manager() as manager:
         unit, state.cgroup = _unit(state, config.linux.cgroups_path, manager)
     state.unit = unit.name
-    fs.missing_levels(state.cgroup)  # that nobody is there; the slices are systemd's to make and to remove
+    try:
+        fs.missing_levels(state.cgroup)  # that nobody is there; the slices are systemd's to make and to remove
+    except StateError as error:
+        error.add_note(f"unit {unit.name}")
+        raise
 
 
 def _unit(state: "State", cgroups_path: str, manager: "Systemd") -> "tuple[Unit, str]":
@@ -80,7 +84,7 @@ def _make_unit(state: "State", config: "Config", pid: int) -> int:
     with _manager() as manager:
         unit, _ = _unit(state, config.linux.cgroups_path, manager)
         wanted = resources.properties(config.linux.resources, manager.version(), _may_have)
-        wanted = [one for one in wanted if one != _ALONE]
+        wanted = [one for one in wanted if one != _ALONE] + _oom_policy(config.linux.resources, manager, unit)
         if given := annotations.unit_properties(config.annotations):
             # They override the others. Who gives some looks after the unit: if it fails, that is to be seen.
             wanted += [("CollectMode", "s", "inactive"), *given]
@@ -90,6 +94,18 @@ def _make_unit(state: "State", config: "Config", pid: int) -> int:
     except BaseException:
         destroy(state, force=True)
         raise
+
+
+def _oom_policy(wanted: "Resources", manager: "Systemd", unit: "Unit") -> "list[Property]":
+    """memory.oom.group in systemd's word, for it writes that file, too; only now, it does not change that later."""
+    group = wanted.unified.get("memory.oom.group", "").strip()
+    if group not in ("0", "1") or unit.is_slice:
+        return []
+    from minirunc.cgroup import scopes  # most have none
+
+    if not scopes.have(manager, "OOMPolicy"):
+        return []
+    return [("OOMPolicy", "s", "kill" if group == "1" else "continue")]
 
 
 def _may_have(file: str) -> bool:
@@ -167,6 +183,14 @@ def set_unit(state: "State", lines: "list[Line]", rules: "list[DeviceRule] | Non
             wanted += [policy, emptied, allow]
         if wanted:
             systemd.set_properties(manager, systemd.Unit("", state.unit), wanted)
+
+
+def attach(unit: str, path: str, pid: int) -> None:
+    """Have systemd put a process into a cgroup of the unit's, which a user may not from outside of what is his."""
+    from minirunc.cgroup import scopes
+
+    with _manager() as manager:
+        scopes.attach(manager, unit, path.partition(unit)[2], pid)
 
 
 def undo(state: "State", *, made: bool) -> None:

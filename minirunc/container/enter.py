@@ -62,8 +62,8 @@ class Options:
         self.seccomp = seccomp  # the container's
 
 
-def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | None = None) -> None:
-    """Put the hand into the namespaces of `pid`, and into the first of `cgroups` that takes it.
+def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | None = None, unit: str = "") -> None:
+    """Put the hand into the namespaces of `pid`, and into the first of `cgroups` that takes it; they are `unit`'s.
 
     Where the container has no mount namespace of its own, its root is what chroot(2) made it.
     """
@@ -87,7 +87,7 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
         if not namespaces.is_new(listed, "mount"):
             do.fchdir(root)
             do.chroot(".")
-    _clone(hand, cgroups, [int(fd) for fd in found])
+    _clone(hand, cgroups, [int(fd) for fd in found], unit)
     with hand.batch() as do:
         if late:
             do.setns(own, late)
@@ -99,7 +99,7 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
 
 def _join(hand: Hand, state: State, listed: list[Namespace], cgroups: list[str] | None) -> None:
     try:
-        join(hand, state.pid, listed, cgroups)
+        join(hand, state.pid, listed, cgroups, state.unit)
     except SyscallError as error:
         if error.errno != ESRCH:
             raise
@@ -121,7 +121,7 @@ def check_joined(state: State) -> None:
         raise StateError(_STOPPED)
 
 
-def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
+def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int], unit: str) -> None:
     if not paths:
         with hand.batch() as do:
             do.forks(do.clone3(CLONE_PARENT))
@@ -135,7 +135,7 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
             if int(child) > 0:
                 return
             errno = -int(child)
-            if errno in (EACCES, ENOENT) and _moved(hand, path):
+            if errno in (EACCES, ENOENT) and _moved(hand, path, unit):
                 return
         if errno not in (ENOENT, EBUSY):
             break
@@ -145,9 +145,10 @@ def _clone(hand: Hand, paths: list[str] | None, cgroups: list[int]) -> None:
     raise Error(f"error adding pid {hand.pid} to cgroups: {paths[0]}: {posix.strerror(errno).lower()}{hint}")
 
 
-def _moved(hand: Hand, path: str) -> bool:
+def _moved(hand: Hand, path: str, unit: str) -> bool:
     """Put there from outside: the cgroup is the container's user's, and the hand has no rights outside any more; or it
-    is outside of the cgroup namespace that the hand had to join (nsdelegate).
+    is outside of the cgroup namespace that the hand had to join (nsdelegate). What we may not do ourselves, as we are
+    not in the part of the hierarchy that is ours, systemd does for its `unit`.
     """
     with hand.batch() as do:
         do.forks(do.clone3(CLONE_PARENT))
@@ -158,7 +159,11 @@ def _moved(hand: Hand, path: str) -> bool:
     try:
         cgroupfs.write(cgroup, "cgroup.procs", str(hand.pid))
     except (PermissionError, FileNotFoundError):
-        return False
+        if not unit:
+            return False
+        from minirunc.container import drivers
+
+        drivers.attach(unit, path, hand.pid)
     finally:
         posix.close(cgroup)
     return True

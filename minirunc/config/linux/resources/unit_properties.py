@@ -2,8 +2,8 @@
 
 At each daemon-reload and each change of the unit systemd writes its own values into the files of _FILES, whatever
 stands there. So who has a limit there tells systemd as well, in the same value. The others (cpu.max.burst, io.max,
-hugetlb.*, rdma.max ...) it leaves alone, but memory.oom.group, which no property of a scope is for before OOMPolicy
-(253).
+hugetlb.*, rdma.max ...) it leaves alone, but memory.oom.group: a scope's OOMPolicy (253, or ported back), told at its
+start alone.
 
 Source: systemd.resource-control(5), org.freedesktop.systemd1(5); cgroup_context_apply() in systemd's core/cgroup.c.
 """
