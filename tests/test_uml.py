@@ -1,6 +1,7 @@
 """tests/ground/uml.py: the harness that boots the second kernel."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ground import uml
+from tests.ground.runtime import wait_until
 
 
 def test_status_and_output_come_back() -> None:
@@ -57,6 +59,17 @@ def test_deadline_ends_it_and_leaves_no_process(tmp_path: Path) -> None:
     assert _kernels_of(tmp_path) == []
 
 
+def test_kernel_does_not_outlive_who_started_it(tmp_path: Path) -> None:
+    """A test run that is killed leaves no kernel that goes on for ever."""
+    command = [sys.executable, "-m", "tests.ground.uml", "sh", "-c", f"touch {tmp_path}/begun; sleep 1000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as starter:
+        wait_until((tmp_path / "begun").exists, "it has booted")
+        (first,) = _children(starter.pid)
+        (kernel,) = _children(first)
+        starter.kill()
+    wait_until(lambda: not Path(f"/proc/{kernel}").exists(), "the kernel is gone")
+
+
 def test_kernel_that_dies_is_an_error() -> None:
     """A ground that ends before its command does not pass for a result."""
     with pytest.raises(uml.GroundError, match="ended before the command did"):
@@ -78,6 +91,10 @@ def test_kernel_that_does_not_boot_is_an_error(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(uml.GroundError, match="did not boot:\nno memory"):
         uml.run(["true"])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _kernels_of(directory: Path) -> list[str]:

@@ -62,9 +62,10 @@ def run(
         _write_script(box / "command", command, environment or {})
         _write_script(box / "init", ["/bin/sh", str(SYSTEMD if systemd else INIT), str(box)], {})
         with (box / "console").open("wb") as console:
-            # A pid namespace of its own, so that no process of the kernel's many can outlive it.
+            # A pid namespace of its own, so that no process of the kernel's many can outlive it; nor can it outlive us.
             process = subprocess.Popen(
                 [
+                    *("setpriv", "--pdeathsig", "KILL"),
                     *("unshare", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", '"$@"; exit', "sh"),
                     *(kernel, "rootfstype=hostfs", "root=/dev/root", "rw", f"init={box}/init"),
                     *("con=null", "con0=null,fd:1", "quiet", f"uml_dir={box}/", f"mem={memory}"),
