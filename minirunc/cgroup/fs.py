@@ -22,12 +22,13 @@ _FREEZE_S = 1.0  # until they stand still; who does not by then is in a system c
 GONE = (2, 19)  # ENOENT, ENODEV: what a cgroup's file answers when the cgroup was removed
 
 
-def path_for(cgroups_path: str, container_id: str) -> str:
+def path_for(cgroups_path: str, container_id: str, *, in_own: bool = False) -> str:
     """The cgroup's path below the hierarchy's root: absolute as given, else beside the runtime's own cgroup.
 
-    `..` does not climb out of either: engines let their users name the cgroup.
+    `..` does not climb out of either: engines let their users name the cgroup. With `in_own` below the own one, if that
+    alone is delegated to its user.
     """
-    beside = "" if cgroups_path.startswith("/") else _beside()
+    beside = "" if cgroups_path.startswith("/") else _beside(in_own=in_own)
     parts: list[str] = []
     for part in (cgroups_path or container_id).split("/"):
         if part == "..":
@@ -40,11 +41,11 @@ def path_for(cgroups_path: str, container_id: str) -> str:
     return f"{beside}/{'/'.join(parts)}"
 
 
-def _beside() -> str:
-    """Where a relative path begins: above the runtime's own cgroup; in it, if that alone is delegated to its user."""
+def _beside(*, in_own: bool) -> str:
+    """Where a relative path begins."""
     own = cgroupfs.own_path()
     above = own.rpartition("/")[0]
-    if posix.geteuid() != 0:
+    if in_own:
         root, _ = cgroupfs.mount_point()
         writable = [posix.access(f"{root}{path}/cgroup.procs", posix.W_OK) for path in (above, own)]
         if writable == [False, True]:

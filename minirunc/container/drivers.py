@@ -41,8 +41,10 @@ def intend(state: "State", config: "Config", manager: str, said_rootless: str) -
         elif manager == SYSTEMD:
             _intend_unit(state, config)
         else:
-            state.cgroup = fs.path_for(config.linux.cgroups_path, state.id)
-            leaf = fs.leaf(state.cgroup, [posix.getpid()])
+            # Only for limits: a container without any is as well off where its caller is.
+            in_own = posix.geteuid() != 0 and bool(_controllers(config.linux.resources))
+            state.cgroup = fs.path_for(config.linux.cgroups_path, state.id, in_own=in_own)
+            leaf = _leaf(state, config, [posix.getpid()])
             state.cgroup_made = [*([leaf] if leaf else []), *fs.missing_levels(state.cgroup)]
     except (cgroupfs.NotMounted, OSError) as error:
         _go_without(state, config, said_rootless, error)
@@ -126,7 +128,7 @@ def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
 
                 rootless.check_enter(state.cgroup)
             ours = [posix.getpid(), pid]
-            if leaf := fs.leaf(state.cgroup, ours):
+            if leaf := _leaf(state, config, ours):
                 fs.move_to(leaf, ours)
             cgroup = fs.create(state.cgroup, lambda: _threads_do(config.linux.resources))
     except OSError as error:
@@ -144,21 +146,33 @@ def make(state: "State", config: "Config", said_rootless: str, pid: int) -> int:
     return cgroup
 
 
+def _leaf(state: "State", config: "Config", ours: list[int]) -> str:
+    """Where the processes `ours` have to go, so that the container's cgroup has the controllers it needs; or ""."""
+    leaf = fs.leaf(state.cgroup, ours)
+    return leaf if leaf and _controllers(config.linux.resources) else ""
+
+
 def _threads_do(wanted: "Resources") -> bool:
     """Whether there are limits, and none but those that a threaded cgroup may have."""
+    needed = _controllers(wanted)
+    return bool(needed) and needed <= _THREADED
+
+
+def _controllers(wanted: "Resources") -> set[str]:
+    """Those that the limits need."""
     from minirunc.config.linux import resources
 
-    controllers = {file.partition(".")[0] for _, file, _ in resources.limits(wanted, lambda _: True)}
-    return bool(controllers) and controllers <= _THREADED
+    return {file.partition(".")[0] for _, file, _ in resources.limits(wanted, lambda _: True)}
 
 
 def salvage(state: "State", cgroups_path: str) -> None:
     """What `make` may have made, for a state that cannot be read: the cgroup of that path, or that of the unit."""
     _forget(state)
     try:
-        state.cgroup = fs.path_for(cgroups_path, state.id)
-        if fs.exists(state.cgroup):
-            return
+        for in_own in (True, False):
+            state.cgroup = fs.path_for(cgroups_path, state.id, in_own=in_own)
+            if fs.exists(state.cgroup):
+                return
         with _manager() as manager:
             unit, path = _unit(state, cgroups_path, manager)
     except (Error, OSError):  # no cgroup v2, no systemd, or another form
