@@ -6,7 +6,7 @@ from time import monotonic
 from minirunc.base import log
 from minirunc.base.errors import Error, StateError, SyscallError
 from minirunc.cgroup import fs
-from minirunc.container import drivers, status
+from minirunc.container import status
 from minirunc.container.status import CREATED, CREATING, PAUSED, RUNNING, STOPPED
 from minirunc.container.store import FIFO, Absent, State, Store
 from minirunc.kernel import cgroupfs, procfs
@@ -278,6 +278,8 @@ def _salvaged(store: Store) -> State:
                 state.rdt_made = intel_rdt.own(linux.intel_rdt, store.id)
         except (Error, OSError):
             pass  # broken, too: what has the name of the container
+        from minirunc.container import drivers
+
         drivers.salvage(state, path)
     return state
 
@@ -289,6 +291,8 @@ def _remove(store: Store, state: State, *, force: bool = False) -> None:
     pidfd = _ended(store, state) if state.pid else None
     poststop = _poststop_hooks(store) if "poststop" in state.hooks else []
     if state.cgroup:
+        from minirunc.container import drivers  # for the other commands its import were 0.2 ms
+
         drivers.destroy(state, force=force)
     if pidfd is not None:
         _wait(pidfd, state)
