@@ -326,15 +326,17 @@ def kill(cgroup: int) -> None:
         cgroupfs.write(cgroup, "cgroup.freeze", "0")
 
 
-def destroy(path: str, made: list[str], timeout_s: float = 10) -> None:
-    """End what is in the cgroup and remove it, then those of the levels above that the container `made`."""
-    root, _ = cgroupfs.mount_point()
+def destroy(path: str, made: list[str], timeout_s: float = 10, *, leave: bool = False) -> None:
+    """End what is in the cgroup and remove it, then those of the levels above that the container `made`.
+
+    With `leave` it is left, empty.
+    """
     try:
-        above = cgroupfs.open_directory(root + path.rpartition("/")[0])
+        above = _open(path.rpartition("/")[0])
     except FileNotFoundError:
         return
     try:
-        _remove(above, path, timeout_s)
+        (_empty if leave else _remove)(above, path, monotonic() + timeout_s)
     finally:
         posix.close(above)
     remove_levels(made)
@@ -354,22 +356,28 @@ def remove_levels(made: list[str]) -> None:
             break
 
 
-def _empty(parent: int, path: str, end: float) -> None:
-    """End what is in the cgroup until the time `end`; raises Error naming what is still there."""
-    cgroup = cgroupfs.child(parent, path.rpartition("/")[2])
+def _empty(parent: int, path: str, end: float) -> bool:
+    """End what is in the cgroup until the time `end`; False if it is gone. Raises Error naming what is still there."""
+    cgroup = -1
     try:
+        cgroup = cgroupfs.child(parent, path.rpartition("/")[2])
         kill(cgroup)
         empty = _wait(cgroup, "populated", 0, end - monotonic())
         if not empty or monotonic() > end:
             survivors = procfs.survivors(cgroupfs.processes(cgroup))
             raise Error(f"unable to remove cgroup {path}: SIGKILL has not ended {survivors}")
+    except OSError as error:
+        if error.errno not in GONE:  # somebody else removed it
+            raise
+        return False
     finally:
-        posix.close(cgroup)
+        if cgroup >= 0:
+            posix.close(cgroup)
+    return True
 
 
-def _remove(parent: int, path: str, timeout_s: float) -> None:
+def _remove(parent: int, path: str, end: float) -> None:
     name = path.rpartition("/")[2]
-    end = monotonic() + timeout_s
     pause = 0.0005
     while True:
         try:
@@ -382,11 +390,7 @@ def _remove(parent: int, path: str, timeout_s: float) -> None:
                 return
             if error.errno != 16:
                 raise
-        try:
-            _empty(parent, path, end)
-        except OSError as error:
-            if error.errno not in GONE:  # somebody else removed it
-                raise
+        if not _empty(parent, path, end):
             continue
         sleep(pause)  # an emptied cgroup stays busy until its last zombie is reaped
         pause = min(2 * pause, 0.05)

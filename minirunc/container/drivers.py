@@ -223,11 +223,19 @@ def destroy(state: "State", *, force: bool = False) -> None:
     """
     if status.is_replaced(state):
         return
-    fs.destroy(state.cgroup, state.cgroup_made)
-    if not state.unit:
+    if state.unit and not _stop_unit(state, force):
         return
+    fs.destroy(state.cgroup, state.cgroup_made)
+
+
+def _stop_unit(state: "State", force: bool) -> bool:
+    """End what is in the unit and have systemd forget it; False if with `force` it did not answer.
+
+    The cgroup then is left to it, empty: if we removed it, systemd might never see that the unit is over.
+    """
     from minirunc.cgroup import systemd
 
+    fs.destroy(state.cgroup, [], leave=True)
     try:
         with _manager() as manager:
             unit = systemd.Unit("", state.unit)
@@ -237,6 +245,8 @@ def destroy(state: "State", *, force: bool = False) -> None:
         if not force:
             raise
         log.warning(f"the unit {state.unit} may be left: {error}")
+        return False
+    return True
 
 
 def _limit(cgroup: int, wanted: "Resources", *, unit: bool) -> None:
