@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minirunc.base.errors import ConfigError, Error
-from minirunc.cgroup import dbus, systemd
+from minirunc.cgroup import dbus, sockets, systemd
 from minirunc.cgroup.systemd import Systemd, Unit, path_of, unit_for
 from tests.command_line import TOP
 
@@ -146,7 +146,7 @@ def server(tmp_path, monkeypatch) -> Iterator[Callable[..., Server]]:
     def make(answer: Callable[[socket.socket], object] | None = None) -> Server:
         made.append(Server(tmp_path / "bus", answer))
         monkeypatch.setattr(systemd, "check_running", lambda: None)
-        monkeypatch.setattr(systemd, "_addresses", lambda user: [(made[0].path, True)])
+        monkeypatch.setattr(sockets, "_addresses", lambda user: [(made[0].path, True)])
         return made[0]
 
     yield make
