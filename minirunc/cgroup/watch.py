@@ -6,12 +6,13 @@ read again: nothing is missed between two calls. Source: cgroup-v2.rst "[Un]popu
 
 import posix
 from select import POLLPRI, poll
+from time import monotonic
 
 from minirunc.kernel import cgroupfs, procfs
 
 ENOENT, ENODEV = 2, 19
 OOM, END, LEFT = "oom", "end", "left"
-_LONGEST_S = 86400.0  # poll(2) counts milliseconds in 32 bits
+_LOOK_S = 1.0
 
 
 class Watch:
@@ -46,13 +47,20 @@ class Watch:
         """The next that happens: OOM, END, LEFT where nobody reads any more, "" when the time is over.
 
         A cgroup that was killed whole ends a moment before its memory.events are announced, so these are read first.
+        What is announced is held back for 10 ms, and lost with a cgroup that is removed before: so we look, too.
         """
-        ready = [fd for fd, _ in self._poll.poll(1000 * min(max(timeout_s, 0), _LONGEST_S))]
-        if self._someone_was_killed():
-            return OOM
-        if self._events in ready and not _value(self._events, "populated"):
-            return END
-        return LEFT if self._reader in ready else ""
+        end = monotonic() + timeout_s
+        while True:
+            left = max(end - monotonic(), 0)
+            ready = [fd for fd, _ in self._poll.poll(1000 * min(left, _LOOK_S))]
+            if self._someone_was_killed():
+                return OOM
+            if not _value(self._events, "populated"):
+                return END
+            if self._reader in ready:
+                return LEFT
+            if monotonic() >= end:
+                return ""
 
     def _someone_was_killed(self) -> bool:
         """Whether it has happened since we last looked, in the cgroup or below.

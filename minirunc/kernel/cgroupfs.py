@@ -31,6 +31,19 @@ def mount_point() -> tuple[str, bool]:
     )
 
 
+def mount_options() -> list[str]:
+    """What cgroup2 is mounted with, such as nsdelegate (cgroup-v2.rst, "Mounting"); none if that is not told."""
+    try:
+        point, _ = mount_point()
+    except NotMounted:
+        return []
+    for line in procfs.read("self/mountinfo").split("\n"):
+        fields = line.split(" ")
+        if fields[4:5] == [point] and fields[-3:-2] == ["cgroup2"]:
+            return [word for word in fields[-1].split(",") if word not in ("rw", "ro")]
+    return []
+
+
 def own_path() -> str:
     """The cgroup this process is in."""
     return path_of("self").removesuffix(" (deleted)")

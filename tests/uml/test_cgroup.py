@@ -270,3 +270,15 @@ def test_exec_and_birth_where_cgroup_namespaces_are_boundaries(
     )
     path, own, first = seen.split()
     assert (path, own) == (f"0::/../{id}" if joined else "0::/", first)
+
+
+def test_mount_without_a_cgroup_namespace_leaves_the_hosts_options(
+    minirunc: Runtime, limited: Callable[..., Bundle]
+) -> None:
+    """cgroup2 mounted in the host's cgroup namespace sets the options of all its mounts anew: they are as they were."""
+    before = [line for line in Path("/proc/self/mounts").read_text().splitlines() if " cgroup2 " in line]
+    assert "nsdelegate" in before[0]
+    made = limited("grep cgroup2 /proc/mounts")
+    made.without_namespace("cgroup")
+    assert "nsdelegate" in minirunc.run(made).out
+    assert [line for line in Path("/proc/self/mounts").read_text().splitlines() if " cgroup2 " in line] == before

@@ -353,6 +353,8 @@ def _of_a_namespace(job: Job, place: Place) -> None:
     """proc, sysfs, cgroup2: the kernel denies a new one in a user namespace that does not own what it shows."""
     if job.fs_type == "cgroup2" and not place.cgroup:
         job.options.flags |= MS_RDONLY  # the cgroup it shows is not the container's own (CVE-2023-25809)
+    if job.fs_type == "cgroup2":
+        job.options.data += place.cgroup_options
     try:
         _new(job, place)
     except SyscallError as error:

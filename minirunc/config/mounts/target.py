@@ -40,8 +40,8 @@ class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
     __slots__ = (
-        "bundle", "cgroup", "context", "hand", "label", "late", "root", "rootfs", "slave", "tree", "used",
-        "user_namespaces", "userns",
+        "bundle", "cgroup", "cgroup_options", "context", "hand", "label", "late", "root", "rootfs", "slave", "tree",
+        "used", "user_namespaces", "userns",
     )  # fmt: skip
 
     def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
@@ -50,6 +50,7 @@ class Place:
         self.tree = inroot.Tree(root)
         self.bundle = bundle
         self.rootfs = rootfs  # the root as the host sees it
+        self.cgroup_options: list[str] = []  # of cgroup2, where a new mount would change the host's
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
         self.userns = userns
         self.label = ""  # linux.mountLabel
