@@ -314,7 +314,7 @@ def kill(cgroup: int) -> None:
     try:
         cgroupfs.write(cgroup, "cgroup.kill", "1")
     except OSError as error:
-        if error.errno not in (ENOENT, EOPNOTSUPP):  # before Linux 5.14; a container may have made itself threaded
+        if error.errno not in (ENOENT, EOPNOTSUPP):  # before Linux 5.14; in a threaded cgroup
             raise
         cgroupfs.write(cgroup, "cgroup.freeze", "1")  # so that it makes no more meanwhile
         _wait(cgroup, "frozen", 1, _FREEZE_S)

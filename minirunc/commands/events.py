@@ -8,6 +8,7 @@ from minirunc.base import jsontext
 from minirunc.base.errors import Error, StateError
 from minirunc.base.settings import Settings
 from minirunc.cgroup import stats as usage
+from minirunc.cgroup.fs import GONE
 from minirunc.cgroup.watch import END, LEFT, OOM, Watch
 from minirunc.container.status import STOPPED, open_cgroup, status
 from minirunc.container.store import Store
@@ -17,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.linux.intel_rdt import IntelRdt
 
-GONE = (2, 19)  # ENOENT, ENODEV: what a cgroup's file answers when the cgroup was removed
 _PIPE_CLOSED = 141  # what a shell says of SIGPIPE
 
 

@@ -4,7 +4,6 @@ import sys
 
 from minirunc.base import seams
 from minirunc.base.errors import Error, SyscallError
-from minirunc.base.settings import MANAGERS, SYSTEMD
 from minirunc.base.version import SPEC, SPEC_OLDEST, VERSION, commit
 from minirunc.config import IGNORED, UNSUPPORTED
 from minirunc.config.annotations import UNSAFE
@@ -41,7 +40,6 @@ def document() -> dict[str, object]:
     known = commit()
     if known:
         annotations["minirunc.commit"] = known
-    systemd = SYSTEMD in MANAGERS
     return {
         "ociVersionMin": SPEC_OLDEST,
         "ociVersionMax": SPEC,
@@ -53,8 +51,8 @@ def document() -> dict[str, object]:
             "cgroup": {
                 "v1": False,
                 "v2": True,
-                "systemd": systemd,
-                "systemdUser": systemd,
+                "systemd": True,
+                "systemdUser": True,
                 "rdma": _does("linux.resources.rdma"),
             },
             "seccomp": _seccomp(library) if library else {"enabled": False},
