@@ -12,7 +12,7 @@ from minirunc.kernel.hand import Hand
 from minirunc.kernel.hand_code import MACHINES, machine
 from tests.attacks import table
 from tests.ground import bundle as bundles
-from tests.ground import hands, leftovers
+from tests.ground import compare, hands, leftovers
 from tests.ground.runtime import PURE_V2, Runtime
 
 
@@ -105,5 +105,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of attacks."""
+    """Print the tables of attacks and of engines."""
     table.summary(terminalreporter)
+    compare.summary(terminalreporter)

@@ -413,7 +413,7 @@ def test_unknown_container(minirunc: Runtime) -> None:
     assert minirunc("delete", "--force", "nosuch") == Result(0, "", "")
 
 
-@pytest.mark.parametrize("words", [("frob",), ("frob", "x"), ("Run", "x"), ("update", "x")])
+@pytest.mark.parametrize("words", [("frob",), ("frob", "x"), ("Run", "x"), ("updates", "x")])
 def test_unknown_command(minirunc: Runtime, words: tuple[str, ...]) -> None:
     """Exit status 3."""
     assert said(minirunc(*words), 3) == f"No help topic for '{words[0]}'"

