@@ -318,7 +318,7 @@ def test_files_in_an_ordinary_answer_are_not_taken(
 
 
 @pytest.mark.parametrize("use", ["become", "load", "send_fd"])
-@pytest.mark.parametrize("answer", [b"x", b"x" * SIZE])
+@pytest.mark.parametrize("answer", [b"x", b"x" * SIZE], ids=["short", "long"])
 def test_second_answer_of_another_length_is_refused(liar: tuple[Hand, socket.socket], use: str, answer: bytes) -> None:
     """Each of the ways that send more than one message checks each answer."""
     hand, theirs = liar
