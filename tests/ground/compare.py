@@ -11,8 +11,9 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import unified_diff
 from itertools import zip_longest
 from typing import Any, NamedTuple, Protocol
 
@@ -130,15 +131,21 @@ def play(scene: Scene, engines: Sequence[Engine], blots: Sequence[tuple[str, str
     return [stage.seen for stage in stages]
 
 
-def compare(request: pytest.FixtureRequest, scene: Scene, engines: Sequence[Engine], where: str) -> None:
+def compare(
+    request: pytest.FixtureRequest,
+    scene: Scene,
+    engines: Sequence[Engine],
+    where: str,
+    blots: Sequence[tuple[str, str]] = (),
+) -> None:
     """Play a scene; what was seen goes into the table, and must be equal. `where`: the engine, the cgroup driver."""
-    theirs, ours = play(scene, engines)
+    theirs, ours = play(scene, engines, blots)
     assert theirs, "nothing was seen"
     nothing = Seen("", -1, "")
     for one, other in zip_longest(theirs, ours, fillvalue=nothing):
         row = [where, scene.__name__, one.call, _short(one), _short(other), one == other]
         request.node.user_properties.append((PROPERTY, row))
-    assert ours == theirs
+    assert ours == theirs, "\n".join(_difference(theirs, ours))
 
 
 def summary(reporter: pytest.TerminalReporter) -> None:
@@ -152,7 +159,7 @@ def summary(reporter: pytest.TerminalReporter) -> None:
     for where, found in sorted(rows.items()):
         reporter.section(f"{where}: runc | minirunc")
         for scene, call, one, other, same in found:
-            line = f"{scene[:24]:24}  {call[:WIDTH]:{WIDTH}}  {one:{WIDTH}}  {'the same' if same else other}"
+            line = f"{scene[:24]:24}  {' '.join(call.split())[:WIDTH]:{WIDTH}}  {one:{WIDTH}}  {'the same' if same else other}"
             reporter.line(line.rstrip(), red=not same)
 
 
@@ -162,6 +169,14 @@ def _short(seen: Seen) -> str:
     if len(text) > WIDTH - 5:
         text = "..." + text[-(WIDTH - 8) :]
     return f"{seen.status:3}: {text}"
+
+
+def _difference(theirs: Sequence[Seen], ours: Sequence[Seen]) -> Iterator[str]:
+    """What pytest is to show: of what differs all lines, runc's with a minus."""
+    columns = [[f"{seen.call}: {seen.status}\n{seen.output}" for seen in column] for column in (theirs, ours)]
+    for one, other in zip_longest(*columns, fillvalue=""):
+        if one != other:
+            yield from unified_diff(one.splitlines(), other.splitlines(), "runc", "minirunc", lineterm="", n=2)
 
 
 def _drain(master: int, shown: bytearray) -> None:
