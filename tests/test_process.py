@@ -822,6 +822,14 @@ def test_activated_sockets_are_passed_on(tmp_path: Path, minirunc: Runtime, bund
     made = bundle("env | grep LISTEN | sort; ls /proc/$$/fd; cat <&5")
     minirunc.prefix = opening(tmp_path, 5, "LISTEN_FDS=2 LISTEN_PID=$$")
     assert minirunc.run(made, "--preserve-fds", 1).out.split() == ["LISTEN_FDS=2", "LISTEN_PID=1", *"0123455"]
+    minirunc.prefix = opening(tmp_path, 5, "LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=web")
+    made.args("env | grep LISTEN | sort; cat <&3; exec sleep 1000")
+    with (tmp_path / "out").open("w") as out:
+        id = minirunc.create(made, stdout=out)  # the process has them, though others start it
+    minirunc.prefix = []
+    minirunc.ok("start", id)
+    wait_until(lambda: (tmp_path / "out").read_text().count("\n") == 4, "it says what it has")
+    assert (tmp_path / "out").read_text().split() == ["LISTEN_FDNAMES=web", "LISTEN_FDS=1", "LISTEN_PID=1", "3"]
     minirunc.prefix = opening(tmp_path, 5, "LISTEN_FDS=2 LISTEN_PID=1")  # meant for another process
     made.args("env | grep LISTEN; ls /proc/1/fd; true")
     assert minirunc.run(made).out.split() == ["0", "1", "2"]

@@ -2,7 +2,6 @@
 
 from minirunc.base.settings import Settings
 from minirunc.commands.run import born
-from minirunc.container import handover
 
 
 def create(
@@ -18,15 +17,13 @@ def create(
     preserve_fds: int,
 ) -> int:
     """Make it; the pid file is written last, when all is there."""
-    listen = handover.listen_fds()
     birth = born(
         settings,
         container_id,
         bundle=bundle,
         console_socket=console_socket,
         waits=True,
-        preserve_fds=preserve_fds + listen,
-        listen_fds=listen,
+        preserve_fds=preserve_fds,
         no_pivot=no_pivot,
         no_new_keyring=no_new_keyring,
     )

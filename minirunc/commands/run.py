@@ -7,6 +7,7 @@ from minirunc.base.settings import Settings
 from minirunc.container import foreground, handover, life
 from minirunc.container.birth import Birth, Options
 from minirunc.container.status import memory_limited
+from minirunc.kernel import procfs
 
 _KILLED = 128 + 9
 
@@ -20,11 +21,12 @@ def born(
     waits: bool,
     foreground_terminal: bool = False,
     preserve_fds: int,
-    listen_fds: int,
     no_pivot: bool,
     no_new_keyring: bool,
 ) -> Birth:
     """What create and run begin with."""
+    sockets = handover.listen_fds()
+    preserve_fds += sockets
     handover.check_preserved(preserve_fds)
     options = Options(
         handover.absolute(bundle or "."),
@@ -32,7 +34,8 @@ def born(
         takes_terminal=bool(console_socket) or foreground_terminal,
         console_socket=bool(console_socket),
         preserve_fds=preserve_fds,
-        listen_fds=listen_fds,
+        activated=handover.activated(sockets),
+        manager=handover.notify_socket(),
         no_pivot=no_pivot,
         no_new_keyring=no_new_keyring,
         rootless=settings.rootless,
@@ -56,10 +59,9 @@ def run(
     keep: bool,
     no_subreaper: bool,
 ) -> int:
-    """The exit status of the container's process; 0 at once if detached."""
+    """The exit status of the container's process; detached 0, at once or when a service manager knows it is ready."""
     if console_socket and not detach:
         raise Error("cannot use console socket if minirunc will not detach or allocate tty")
-    listen = handover.listen_fds()
     others: set[int] | None = None  # children of ours that are not the container's, where nothing else tells
     with foreground.Signals():
         birth = born(
@@ -69,8 +71,7 @@ def run(
             console_socket=console_socket,
             waits=False,
             foreground_terminal=not detach and not console_socket,
-            preserve_fds=preserve_fds + listen,
-            listen_fds=listen,
+            preserve_fds=preserve_fds,
             no_pivot=no_pivot,
             no_new_keyring=no_new_keyring,
         )
@@ -92,17 +93,27 @@ def run(
             posix.waitpid(state.pid, 0)
             life.end(birth.store, state)
             raise
-        if detach:
-            return 0
-        try:
-            status = foreground.wait(state.pid, birth.master)
-            if status == _KILLED and state.cgroup:
-                from minirunc.container import begun
+        if not detach:
+            return _attended(birth, others, keep=keep)
+    if birth.proxy:  # a signal ends us: the process is not ours
+        birth.proxy.until_ready(procfs.pidfd(state.pid), state.pid)
+    return 0
 
-                begun.warn(state)
-            return status
-        finally:
-            if others is not None and not keep:
-                members.end_adopted(others)
-            if not keep:
-                life.end(birth.store, state)
+
+def _attended(birth: Birth, others: set[int] | None, *, keep: bool) -> int:
+    """Wait for the process and remove what was made for it; its exit status."""
+    state = birth.state
+    try:
+        status = foreground.wait(state.pid, birth.master, birth.proxy)
+        if status == _KILLED and state.cgroup:
+            from minirunc.container import begun
+
+            begun.warn(state)
+        return status
+    finally:
+        if others is not None and not keep:
+            from minirunc.container import members
+
+            members.end_adopted(others)
+        if not keep:
+            life.end(birth.store, state)

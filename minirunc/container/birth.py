@@ -31,14 +31,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minirunc.config.linux.net_devices import Moved
     from minirunc.config.linux.seccomp import Filter
+    from minirunc.container.notify import Proxy
 
 
 class Options:
     """What a birth is asked for beside the bundle."""
 
     __slots__ = (
-        "bundle", "cgroup_manager", "console_socket", "listen_fds", "no_new_keyring", "no_pivot", "preserve_fds",
-        "rootless", "takes_terminal", "waits",
+        "activated", "bundle", "cgroup_manager", "console_socket", "manager", "no_new_keyring", "no_pivot",
+        "preserve_fds", "rootless", "takes_terminal", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +50,8 @@ class Options:
         takes_terminal: bool = False,
         console_socket: bool = False,
         preserve_fds: int = 0,
-        listen_fds: int = 0,
+        activated: "list[str] | None" = None,
+        manager: str = "",
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         rootless: str = "auto",
@@ -59,8 +61,9 @@ class Options:
         self.waits = waits  # for `start`, in the state created
         self.takes_terminal = takes_terminal  # somebody will take the pty's master
         self.console_socket = console_socket  # it is wanted there
-        self.preserve_fds = preserve_fds  # fds 3 and up that the process keeps, those of listen_fds among them
-        self.listen_fds = listen_fds
+        self.preserve_fds = preserve_fds  # fds 3 and up that the process keeps, activated sockets among them
+        self.activated = activated or []  # what the process is told of those
+        self.manager = manager  # where it tells that it is ready: NOTIFY_SOCKET
         self.no_pivot = no_pivot
         self.no_new_keyring = no_new_keyring
         self.rootless = rootless  # whether it may do without a cgroup: --rootless
@@ -71,8 +74,8 @@ class Birth:
     """One birth on its way; what it has made is undone if it fails."""
 
     __slots__ = (
-        "cgroup", "config", "fifo", "filter", "hand", "kinds", "master", "moved", "options", "program", "root",
-        "state", "store",
+        "cgroup", "config", "fifo", "filter", "hand", "kinds", "master", "moved", "options", "program", "proxy",
+        "root", "state", "store",
     )  # fmt: skip
 
     def __init__(self, root_directory: str, container_id: str, options: Options) -> None:
@@ -85,8 +88,7 @@ class Birth:
         handover.check_terminal(self.config.process, options)
         if options.no_pivot:
             rootfs_propagation.check_no_pivot(self.config.linux.rootfs_propagation)
-        if options.listen_fds:
-            self.config.process.env += [f"LISTEN_FDS={options.listen_fds}", "LISTEN_PID=1"]
+        self.config.process.env += options.activated
         if self.config.annotations:
             user.keep_groups(self.config.annotations, self.config.process.user)
         self.kinds = namespaces.flags(self.config.linux.namespaces)
@@ -98,10 +100,15 @@ class Birth:
         self.master: int | None = None
         self.fifo: int | None = None
         self.moved: Moved | None = None
+        self.proxy: Proxy | None = None  # to `options.manager`, for who waits for the process
         self.store.claim()
         try:
             self.store.save(self.state)
             self.store.write("config.json", text)
+            if options.manager:
+                from minirunc.container import notify  # a module that few containers need
+
+                self.proxy = notify.prepare(self.config, self.store, options)
             self.hand = Hand(options.preserve_fds)
             try:
                 self._make_cgroup()

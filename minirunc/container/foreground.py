@@ -6,6 +6,10 @@ Signals come as data: blocked, then read from a signalfd(2) or by sigtimedwait(2
 import posix
 from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, sigwaitinfo  # type: ignore[import-not-found] # the C core: `signal` costs 4 ms
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.container.notify import Proxy
+
 SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGCHLD, SIGURG, SIGWINCH = 1, 2, 13, 15, 17, 23, 28
 _NEVER = (9, 19, SIGPIPE, SIGURG)  # KILL and STOP cannot be had; the others are ours
 FORWARDED = tuple(number for number in (*range(1, 32), *range(34, 65)) if number not in _NEVER)
@@ -32,13 +36,15 @@ def become_subreaper() -> None:
     local().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def wait(pid: int, master: int | None) -> int:
+def wait(pid: int, master: int | None, proxy: "Proxy | None" = None) -> int:
     """Forward signals to `pid` until it ends; its exit status, 128 + N where signal N ended it."""
     if master is not None:
         from minirunc.container.relay import Relay
 
-        with Relay(master) as relay:
+        with Relay(master, proxy) as relay:
             return relay.run(pid)
+    if proxy is not None:
+        return proxy.wait(pid)
     while True:
         number = sigwaitinfo(FORWARDED).si_signo
         if number == SIGCHLD:
@@ -47,6 +53,12 @@ def wait(pid: int, master: int | None) -> int:
                 return status
         else:
             forward(pid, number)
+
+
+def taken(signals: int) -> list[int]:
+    """The numbers of the signals that wait in a signalfd."""
+    records = posix.read(signals, 128 * 16)  # struct signalfd_siginfo is 128 bytes, the number first
+    return [int.from_bytes(records[offset : offset + 4], "little") for offset in range(0, len(records), 128)]
 
 
 def forward(pid: int, number: int) -> None:

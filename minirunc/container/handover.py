@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from minirunc.container.birth import Options
 
 EBADF = 9
+SOCK_STREAM, SOCK_DGRAM = 1, 2
 _SUN_PATH = 107  # bytes a socket's path may have
 
 
-def connected(path: str, timeout_s: int = 0) -> "socket":
+def connected(path: str, timeout_s: int = 0, kind: int = SOCK_STREAM) -> "socket":
     """A connection to who listens there; raises OSError, EAGAIN if he takes none within the time, if one is given."""
-    from _socket import AF_UNIX, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET, socket
+    from _socket import AF_UNIX, SO_SNDTIMEO, SOL_SOCKET, socket
 
     where = -1
-    connection = socket(AF_UNIX, SOCK_STREAM)
+    connection = socket(AF_UNIX, kind)
     try:
         connection.setsockopt(SOL_SOCKET, SO_SNDTIMEO, pack("<2q", timeout_s, 0))
         address = path.encode("utf-8", "surrogateescape")
@@ -44,11 +45,17 @@ def send_fd(path: str, payload: bytes, fd: int) -> None:
     try:
         connection = connected(path)
         try:
-            connection.sendmsg([payload], [(1, 1, pack("<i", fd))])  # SOL_SOCKET, SCM_RIGHTS
+            send_message(connection, payload, fd)
         finally:
             connection.close()
     except OSError as error:
         raise Error(f"socket {path}: {posix.strerror(error.errno or 0).lower()}") from None
+
+
+def send_message(connection: "socket", payload: bytes, *fds: int) -> None:
+    """One message with its fds; raises OSError."""
+    rights = pack(f"<{len(fds)}i", *fds)
+    connection.sendmsg([payload], [(1, 1, rights)] if fds else [])  # SOL_SOCKET, SCM_RIGHTS
 
 
 def check_terminal(process: "Process", options: "Options") -> None:
@@ -126,6 +133,24 @@ def listen_fds() -> int:
         return max(0, int(posix.environ.get(b"LISTEN_FDS", b"0")))
     except ValueError:
         return 0
+
+
+def activated(sockets: int) -> list[str]:
+    """What the process is told of them; LISTEN_PID is its own pid, that of the first process of a pid namespace."""
+    if not sockets:
+        return []
+    names = posix.environ.get(b"LISTEN_FDNAMES")
+    told = [f"LISTEN_FDS={sockets}", "LISTEN_PID=1"]
+    return told if names is None else [*told, f"LISTEN_FDNAMES={names.decode('utf-8', 'surrogateescape')}"]
+
+
+def notify_socket() -> str:
+    """Where who called us wants to be told that a service is ready (sd_notify(3)); "" for nowhere.
+
+    What is neither a path nor an abstract name, as a vsock: that is for a virtual machine's host, is not passed on.
+    """
+    named = posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape")
+    return named if named[:1] in ("/", "@") else ""
 
 
 def absolute(path: str) -> str:

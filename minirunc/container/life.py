@@ -29,8 +29,12 @@ def config_of(store: Store) -> "Config":
     return read(store.read("config.json"), store.path("config.json"))
 
 
-def start(store: Store) -> None:
-    """Let the process of a created container go on; its hooks run here (runtime-spec runtime.md "Lifecycle")."""
+def start(store: Store, manager: str = "") -> None:
+    """Let the process of a created container go on; its hooks run here (runtime-spec runtime.md "Lifecycle").
+
+    With a service manager, who listens where NOTIFY_SOCKET says, wait until it is ready, or has ended.
+    """
+    proxy, pidfd = None, None
     lock = store.lock()
     try:
         state = store.load()
@@ -45,6 +49,10 @@ def start(store: Store) -> None:
             raise StateError(f"cannot start a container in a frozen cgroup: thaw {above}")
         if "start_container" in state.hooks:
             _start_container_hooks(store, state)
+        if manager:
+            from minirunc.container import notify
+
+            proxy, pidfd = notify.of_start(store, manager), _pidfd(state)
         _release(store)
         if status.memory_limited(state):
             from minirunc.container import begun
@@ -54,6 +62,8 @@ def start(store: Store) -> None:
         posix.close(lock)
     if "poststart" in state.hooks:
         _poststart_hooks(store, state)
+    if proxy and pidfd is not None:
+        proxy.until_ready(pidfd, state.pid)
 
 
 def _release(store: Store) -> None:

@@ -5,9 +5,13 @@ import termios
 from fcntl import ioctl
 from select import POLLHUP, POLLIN, POLLOUT, poll
 
-from minirunc.container.foreground import FORWARDED, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH, forward, reap
+from minirunc.container.foreground import FORWARDED, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH, forward, reap, taken
 from minirunc.kernel.constants import O_CLOEXEC, O_NONBLOCK
 from minirunc.kernel.syscalls import local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minirunc.container.notify import Proxy
 
 _CHUNK = 65536
 _VEOF = b"\x04"
@@ -21,10 +25,11 @@ class Relay:
     other side takes.
     """
 
-    __slots__ = ("_half", "_input", "_master", "_output", "_reading", "_saved", "_signals", "_writing")
+    __slots__ = ("_half", "_input", "_master", "_output", "_proxy", "_reading", "_saved", "_signals", "_writing")
 
-    def __init__(self, master: int) -> None:
+    def __init__(self, master: int, proxy: "Proxy | None" = None) -> None:
         self._master = master
+        self._proxy = proxy  # passes on what the process tells its service manager
         self._saved: list[object] | None = None  # the mode of our terminal
         self._reading = True  # until stdin ends
         self._input = b""  # read from stdin, not yet taken by the master
@@ -71,15 +76,19 @@ class Relay:
                 gone = False
             if 1 in ready:
                 self._give_output()
+            if self._proxy and self._proxy.fd in ready:
+                self._proxy.take(posix.getpid())
             if self._signals in ready:
                 status = self._take_signals(pid)
         self._drain()
         return status
 
     def _wait(self, gone: bool) -> dict[int, int]:
-        """Which of our four files are ready, and for what."""
+        """Which of our files are ready, and for what."""
         watch = poll()
         watch.register(self._signals, POLLIN)
+        if self._proxy:
+            watch.register(self._proxy.fd, POLLIN)
         if self._reading and len(self._input) < _CHUNK:
             watch.register(0, POLLIN)
         if self._output:
@@ -103,10 +112,8 @@ class Relay:
 
     def _take_signals(self, pid: int) -> int | None:
         """The exit status if `pid` has ended. Where it is 0, there is nobody to forward to: None if one came."""
-        records = posix.read(self._signals, 128 * 16)  # struct signalfd_siginfo is 128 bytes, the number first
         status: int | None = None if pid else 0
-        for offset in range(0, len(records), 128):
-            number = int.from_bytes(records[offset : offset + 4], "little")
+        for number in taken(self._signals):
             if number == SIGWINCH:
                 take_size(self._master)
             elif number == SIGCHLD:
