@@ -20,6 +20,18 @@ overlay() {
     mkdir -m 755 run/old
 }
 
+# Bridges and iptables: the kernel asks /sbin/modprobe for their modules. It has no nf_tables for IPv4.
+networks() {
+    mkdir -p usr/lib/modules
+    ln -s "/usr/lib/uml/modules/$(uname -r)" usr/lib/modules/
+    test -e usr/sbin/modprobe || ln -s "$(command -v busybox)" usr/sbin/modprobe
+    for name in iptables ip6tables; do
+        for also in "" -save -restore; do
+            ln -sf "/usr/sbin/$name-legacy$also" "etc/alternatives/$name$also"
+        done
+    done
+}
+
 # Of the host's units the targets, slices and the bus. The others make a boot slow, or touch what is not theirs.
 units() {
     mount -t tmpfs -o mode=755 tmpfs etc/systemd
@@ -75,6 +87,7 @@ prepare() {
     set -e
     load_modules
     overlay
+    networks
     : >etc/fstab
     echo uml >etc/hostname
     units
