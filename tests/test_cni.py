@@ -189,7 +189,7 @@ def serve(minirunc: Runtime, joined: Callable[..., Bundle]) -> Callable[[str], s
 
     def start(pod: str) -> str:
         made = joined(pod, SERVER)
-        serving(made)
+        serving(made.rootfs)
         id = minirunc.start(made)
         wait_until(lambda: listens(minirunc.pid(id)), f"the server in {pod} listens")
         return id
@@ -197,9 +197,9 @@ def serve(minirunc: Runtime, joined: Callable[..., Bundle]) -> Callable[[str], s
     return start
 
 
-def serving(made: Bundle) -> None:
-    """Give the bundle what the server serves."""
-    script = made.rootfs / "www/cgi-bin/who"
+def serving(rootfs: Path) -> None:
+    """Put there what the server serves."""
+    script = rootfs / "www/cgi-bin/who"
     script.parent.mkdir(parents=True)
     script.write_text(WHO)
     script.chmod(0o755)
