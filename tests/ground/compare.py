@@ -71,8 +71,11 @@ class Stage:
         assert result.returncode == 0, f"{shlex.join(words)}: {result.stdout}"
         return result.stdout
 
-    def terminal(self, *words: str, keys: str = "") -> str:
-        """Call it on a terminal of 24 rows and 80 columns, press the keys; kept are exit status and what was shown."""
+    def terminal(self, *words: str, keys: str = "", prompt: str = "") -> str:
+        """Call it on a terminal of 24 rows and 80 columns, press the keys; kept are exit status and what was shown.
+
+        With a prompt, the keys wait until it is shown.
+        """
         master, slave = os.openpty()
         sized = ("sh", "-c", 'stty rows 24 cols 80; exec "$@"', "sh")
         argv = ["setsid", "--ctty", "--wait", *sized, *self.engine.argv(words)]
@@ -81,6 +84,9 @@ class Stage:
             os.close(slave)
             reader = threading.Thread(target=_drain, args=(master, shown))
             reader.start()
+            end = time.monotonic() + PATIENCE_S
+            while prompt.encode() not in shown and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.1)
             os.write(master, keys.encode())
             status = process.wait(PATIENCE_S)
             reader.join(PATIENCE_S)
