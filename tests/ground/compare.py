@@ -104,9 +104,10 @@ class Stage:
 
     def keep(self, words: Sequence[str], status: int, output: str) -> None:
         """Have this compared, as if it were a call's."""
+        call = shlex.join(words)
         for pattern, blot in self._blots:
-            output = re.sub(pattern, blot, output)
-        self.seen.append(Seen(shlex.join(words), status, output.strip()))
+            call, output = re.sub(pattern, blot, call), re.sub(pattern, blot, output)
+        self.seen.append(Seen(call, status, output.strip()))
 
     def _call(self, words: Sequence[str], input: str | None) -> subprocess.CompletedProcess[str]:
         stdin: dict[str, Any] = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
