@@ -90,7 +90,7 @@ class _Face:
         if settings.log:
             # now, before the command may change the directory or do half of its work
             self.log = log.open_file(settings.log, settings.log_format)
-        log.listen(self.log.debug if settings.debug else None, self.log.warning)
+        log.listen(self.log.debug if settings.debug else None, self.log.warning if settings.warnings else None)
         if settings.debug:
             from minirunc.kernel import trace
 

@@ -149,6 +149,17 @@ exec --process /p id
 exec -p /p id
 exec -p=/p -d id
 exec --pid-file '' id true
+run --config /c.json id
+create -f c.json -b b id
+delete --regex ^a
+delete -f -r a
+kill -r ^a 9
+kill --regex=false id
+--log-level error list
+--log-level=debug list
+--log-level '' list
+--log journald:x list
+spec -f other.json
 ps id
 ps id -ef
 ps id -e -o pid,cmd
@@ -258,6 +269,7 @@ spec -h
 features -h
 -v
 --version
+-V
 -version
 --v
 --debug -v list
@@ -277,6 +289,11 @@ WRONG = {
     "CREATE id": "No help topic for 'CREATE'",
     "creat id": "No help topic for 'creat'",
     "init": "No help topic for 'init'",
+    "checkpoint --help": "checkpoint is not supported: minirunc does not use CRIU",
+    "checkpoint --image-path /i --leave-running id": "checkpoint is not supported: minirunc does not use CRIU",
+    "help restore": "restore is not supported: minirunc does not use CRIU",
+    "restore -no-subreaper id": "restore is not supported: minirunc does not use CRIU",
+    "--log-level info list": "invalid value for --log-level: info (error, warning or debug)",
     "-x": "flag provided but not defined: -x",
     "--foo list": "flag provided but not defined: -foo",
     "--foo=bar list": "flag provided but not defined: -foo",

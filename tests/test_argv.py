@@ -38,7 +38,7 @@ def test_every_option_reaches_the_command_under_its_long_name():
     call = argv.parse(["create", "id"])
     assert call.command is COMMANDS["create"]
     assert call.options == {
-        "bundle": "", "console_socket": "", "pidfd_socket": "", "pid_file": "", "no_pivot": False,
+        "bundle": "", "config": "", "console_socket": "", "pidfd_socket": "", "pid_file": "", "no_pivot": False,
         "no_new_keyring": False, "preserve_fds": 0,
     }  # fmt: skip
 
@@ -95,6 +95,9 @@ def test_globals_become_settings(monkeypatch):
     assert (given.root, given.debug, given.cgroup_manager) == ("/r", True, "systemd")
     assert (given.rootless, given.log, given.log_format) == ("true", "l", "json")
     assert settings("--rootless=F list").rootless == "false"
+    levels = {level: settings(f"--log-level {level} list") for level in ("error", "warning", "debug")}
+    assert [level.warnings for level in levels.values()] == [False, True, True]
+    assert [level.debug for level in levels.values()] == [False, False, True]
     assert settings("--cgroup-manager disabled list").cgroup_manager == "disabled"
     assert settings("--cgroup-manager systemd --systemd-cgroup list").cgroup_manager == "systemd"
 
@@ -240,7 +243,7 @@ def test_called_runc_it_says_runc(minirunc):
 
 COMPLETIONS = [
     ("minirunc s", 1, ["start", "state", "spec"]),
-    ("minirunc --lo", 1, ["--log", "--log-format"]),
+    ("minirunc --lo", 1, ["--log", "--log-format", "--log-level"]),
     ("minirunc run --de", 2, ["--detach"]),
     ("minirunc kill --a", 2, []),
     ("minirunc --root roots state ", 4, ["abc", "abd", "x"]),

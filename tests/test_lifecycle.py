@@ -279,6 +279,27 @@ def test_kill_with_a_bad_signal(minirunc: Runtime, bundle: Callable[..., Bundle]
     assert minirunc.status(id) == "running"
 
 
+def test_regular_expressions_of_kill_and_delete(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """--regex (crun's): all that match anywhere, and no others; one that fails is a warning, and keeps nobody."""
+    made = bundle("sleep 1000")
+    ids = [minirunc.start(made, id=f"{minirunc.token}-{name}") for name in ("web1", "web2", "db")]
+    assert minirunc("kill", "--regex", f"^{minirunc.token}-web[0-9]$", "KILL") == Result(0, "", "")
+    for id in ids[:2]:
+        minirunc.wait_for_status(id, "stopped")
+    assert minirunc.status(ids[2]) == "running"
+    result = minirunc("delete", "-r", minirunc.token)
+    assert (result.status, result.out) == (0, "")
+    assert "level=warning" in result.err
+    assert f"{ids[2]}: cannot delete container {ids[2]} that is not stopped: running" in result.err
+    assert minirunc.ok("list", "-q").split() == ids[2:]
+    assert minirunc("delete", "--force", "--regex", "nosuch") == Result(0, "", "")
+    assert minirunc("delete", "--force", "--regex", ".*") == Result(0, "", "")
+    assert minirunc.ok("list", "-q") == ""
+    result = minirunc("delete", "--regex", "(")
+    assert result.status == 1
+    assert 'msg="invalid regular expression (: ' in result.err
+
+
 def test_kill_reaches_the_first_process_alone(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     """Not its children."""
     child = "trap 'echo child > /got' TERM; echo > /ready; while :; do sleep 0.02; done"
@@ -675,6 +696,23 @@ def test_create_takes_the_current_directory(minirunc: Runtime, bundle: Callable[
     minirunc.ok("create", id, cwd=made.path)
     assert minirunc.state(id)["bundle"] == str(made.path)
     minirunc.ok("delete", id)
+
+
+def test_configuration_of_another_name(minirunc: Runtime, bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    """--config FILE (crun's): seen from the caller's directory; the root file system is still the bundle's."""
+    made = bundle("exec sleep 1000")
+    made.write()
+    (tmp_path / "other.json").write_text(json.dumps(made.config | {"annotations": {"other": "yes"}}))
+    made.file.unlink()
+    options = ("--bundle", made.path, "--config", "other.json")
+    id = minirunc.id()
+    minirunc.ok("run", "--detach", *options, id, cwd=tmp_path)
+    state = minirunc.state(id)
+    assert (state["annotations"], state["bundle"]) == ({"other": "yes"}, str(made.path))
+    minirunc.ok("exec", id, "true")
+    result = minirunc("create", *options, minirunc.id(), cwd=made.path)
+    assert result.status == 1
+    assert f"JSON specification file other.json not found in {made.path}" in result.err
 
 
 def test_bundle_may_be_gone(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:

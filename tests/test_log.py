@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from functools import partial
 
 import pytest
 
-from minirunc.base import log
+from minirunc.base import log, log_service
 from minirunc.base.errors import Error
 from tests.command_line import TOP, run
 
@@ -134,6 +135,69 @@ def test_a_log_that_cannot_be_opened_fails_the_command(minirunc, tmp_path):
     done = minirunc("--log", "no/log", "spec")
     assert done.stderr.endswith('level=error msg="open no/log: no such file or directory"\n')
     assert (done.returncode, done.stdout, (tmp_path / "config.json").exists()) == (1, "", False)
+
+
+def test_engines_are_told_that_there_is_no_checkpoint(minirunc, tmp_path):
+    """Podman and CRI-O take a `checkpoint --help` that succeeds for a yes; one error record says why not."""
+    for words in (["checkpoint", "--help"], ["checkpoint", "x"], ["restore", "--help"], ["help", "checkpoint"]):
+        done = minirunc("--log", "log", "--log-format", "json", *words)
+        entry = json.loads((tmp_path / "log").read_text())
+        (tmp_path / "log").unlink()
+        named = next(word for word in words if word in ("checkpoint", "restore"))
+        assert entry["msg"] == f"{named} is not supported: minirunc does not use CRIU"
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", entry["msg"] + "\n")
+
+
+def test_a_log_file_in_words_of_cruns(minirunc, tmp_path):
+    """--log file:PATH."""
+    assert minirunc("--log", "file:log", "foo").returncode == 3
+    assert re.fullmatch(TEXT, (tmp_path / "log").read_text())
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    """What listens in the place of journald and of syslog."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "service"))
+        listening.settimeout(20)
+        for name in log_service.SOCKETS:
+            monkeypatch.setitem(log_service.SOCKETS, name, str(tmp_path / "service"))
+        yield listening
+
+
+def test_a_log_at_journald(service):
+    """--log journald:NAME: an entry a line, with its priority; what a message holds is no field."""
+    box = log.open_file("journald:box", "text")
+    box.line("error", "a\nPRIORITY=0")
+    assert service.recv(4096) == b"PRIORITY=3\nSYSLOG_IDENTIFIER=box\nMESSAGE=a\\x0aPRIORITY=0\n"
+    box.warning("careful")
+    assert service.recv(4096).startswith(b"PRIORITY=4\n")
+    os.close(box.fd)
+    unnamed = log.open_file("journald:", "json")
+    unnamed.debug("x\ny")
+    priority, name, message = service.recv(4096).decode().splitlines()
+    assert (priority, name) == ("PRIORITY=7", "SYSLOG_IDENTIFIER=minirunc")
+    assert json.loads(message.removeprefix("MESSAGE="))["msg"] == "x\ny"
+    os.close(unnamed.fd)
+
+
+def test_a_log_at_syslog(service):
+    """--log syslog:NAME: priority, date, name and pid as syslog(3) has them."""
+    box = log.open_file("syslog:box", "text")
+    box.line("error", "not found")
+    record = service.recv(4096).decode()
+    assert re.fullmatch(r"<11>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d box\[\d+\]: not found", record)
+    os.close(box.fd)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
+def test_a_service_that_does_not_listen(minirunc):
+    """Nothing is done when its report could not be sent."""
+    prefix = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run; exec "$@"', "sh")
+    done = minirunc("--log", "journald:x", "spec", prefix=prefix)
+    why = "open journald:x: /run/systemd/journal/socket: no such file or directory"
+    assert done.stderr.endswith(f'level=error msg="{why}"\n')
+    assert done.returncode == 1
 
 
 def test_success_leaves_the_log_empty(minirunc, tmp_path):

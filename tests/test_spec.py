@@ -142,3 +142,13 @@ def test_a_bundle_that_is_no_directory_is_named(tmp_path, bundle, reason):
     done = run(tmp_path, "spec", "-b", bundle)
     assert done.returncode == 1
     assert done.stderr.endswith(f'level=error msg="{bundle}/config.json: {reason}"\n')
+
+
+def test_a_file_of_another_name(tmp_path):
+    """--file (crun's): seen from the bundle's directory."""
+    (tmp_path / "b").mkdir()
+    assert run(tmp_path, "spec", "-b", "b", "-f", "other.json").returncode == 0
+    assert run(tmp_path, "spec", "--file", str(tmp_path / "third.json"), "-b", "b").returncode == 0
+    assert (tmp_path / "b/other.json").read_text() == (tmp_path / "third.json").read_text()
+    assert "File other.json exists. Remove it first" in run(tmp_path, "spec", "-b", "b", "-f", "other.json").stderr
+    assert not (tmp_path / "b/config.json").exists()

@@ -49,7 +49,14 @@ class Log:
 
 
 def open_file(path: str, log_format: str) -> Log:
-    """The log of --log, made where it is missing; its directory must exist."""
+    """The log of --log, made where it is missing; its directory must exist. crun's file:PATH and services, too."""
+    kind, colon, rest = path.partition(":")
+    if colon and kind in ("journald", "syslog"):
+        from minirunc.base.log_service import open_service
+
+        return open_service(kind, rest, log_format)
+    if colon and kind == "file":
+        path = rest
     try:
         return Log(open_fd(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644), log_format)
     except OSError as problem:

@@ -6,6 +6,7 @@ from minirunc.base.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -28,6 +29,17 @@ def json() -> "ModuleType":
     import json
 
     return json
+
+
+def matcher(pattern: str) -> "Callable[[str], bool]":
+    """Whether a regular expression is found in a text; raises Error if it is none."""
+    import re
+
+    try:
+        found = re.compile(pattern).search
+    except re.error as wrong:
+        raise Error(f"invalid regular expression {pattern}: {wrong}") from None
+    return lambda text: found(text) is not None
 
 
 def rmtree(path: str) -> None:

@@ -7,7 +7,7 @@ MANAGERS = (CGROUPFS, SYSTEMD, DISABLED)  # who makes cgroups: --cgroup-manager,
 class Settings:
     """Where state lives and how to report; built once by the command line or the library."""
 
-    __slots__ = ("cgroup_manager", "debug", "log", "log_format", "root", "rootless")
+    __slots__ = ("cgroup_manager", "debug", "log", "log_format", "root", "rootless", "warnings")
 
     def __init__(
         self,
@@ -18,10 +18,12 @@ class Settings:
         rootless: str = "auto",
         log: str = "",
         log_format: str = "text",
+        warnings: bool = True,
     ) -> None:
         self.root = root  # absolute; one directory a container below it
         self.debug = debug
         self.cgroup_manager = cgroup_manager  # who makes cgroups: one of MANAGERS
         self.rootless = rootless  # "true", "false" or "auto"
-        self.log = log  # file to append to; "" is stderr
+        self.log = log  # file to append to; "" is stderr; journald:NAME, syslog:NAME
         self.log_format = log_format  # "text" or "json"
+        self.warnings = warnings  # whether they are logged

@@ -109,10 +109,14 @@ def settings_of(values: Values) -> Settings:
     rootless = "true" if said in TRUE else "false" if said in FALSE else said.lower() or "auto"
     if rootless not in ("true", "false", "auto"):
         raise Error(f"invalid value for --rootless: {said} (true, false or auto)")
+    level = str(values["log_level"])
+    if level not in ("", "error", "warning", "debug"):
+        raise Error(f"invalid value for --log-level: {level} (error, warning or debug)")
     root = values["root"]
     return Settings(
         default_root() if root is None else absolute_root(str(root)),
-        debug=values["debug"] is True,
+        debug=values["debug"] is True or level == "debug",
+        warnings=level != "error",
         cgroup_manager=_manager(values),
         rootless=rootless,
         log=str(values["log"]),

@@ -241,7 +241,7 @@ class _Root(click.Group):
 
     def __init__(self, argv0: str) -> None:
         show_version = click.Option(
-            ["version", "--version", "-v"],
+            ["version", "--version", "-v", "-V"],
             is_flag=True,
             is_eager=True,
             expose_value=False,
@@ -288,7 +288,8 @@ class _Root(click.Group):
         """The command named first; an unknown one is an error without any help on stdout."""
         command = self.get_command(ctx, args[0])
         if command is None and not ctx.resilient_parsing:
-            raise UsageError(f"No help topic for '{args[0]}'", ctx.find_object(Settings), status=3)
+            message = table.NOT_SUPPORTED.get(args[0], f"No help topic for '{args[0]}'")
+            raise UsageError(message, ctx.find_object(Settings), status=1 if args[0] in table.NOT_SUPPORTED else 3)
         return args[0] if command else None, command, args[1:]
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -80,8 +80,9 @@ class Command:
 
 GLOBALS = (
     Option("debug", FLAG, "log every step: each system call with its arguments and result", False),
-    Option("log", PATH, "append log lines to this file instead of writing them to stderr", ""),
+    Option("log", PATH, "append log lines to this file (or journald:NAME, syslog:NAME), not to stderr", ""),
     Option("log-format", TEXT, "form of the log lines: text or json", "text"),
+    Option("log-level", TEXT, "what is logged: error, warning or debug (default: warning)", ""),
     Option("root", PATH, "directory of the containers' state, best on a tmpfs (default: /run/minirunc)"),
     Option("systemd-cgroup", FLAG, "ask systemd for cgroups; cgroupsPath is then slice:prefix:name", False),
     Option("cgroup-manager", TEXT, "who makes cgroups: cgroupfs, systemd or disabled (default: cgroupfs)", ""),
@@ -89,6 +90,8 @@ GLOBALS = (
 )
 
 _BUNDLE = Option("bundle b", PATH, "bundle directory (default: the current directory)", "")
+_CONFIG = Option("config f", PATH, "configuration to use (default: config.json in the bundle)", "")
+_REGEX = Option("regex r", FLAG, "the id is a regular expression: do it to all that match, warn of what fails", False)
 _CONSOLE = Option("console-socket", PATH, "unix socket that receives the terminal's master end", "")
 _PIDFD = Option("pidfd-socket", PATH, "unix socket that receives a pidfd of the new process", "")
 _PID_FILE = Option("pid-file", PATH, "file that receives the new process's pid", "")
@@ -96,6 +99,7 @@ _DETACH = Option("detach d", FLAG, "return once the process runs instead of wait
 _PRESERVE = Option("preserve-fds", NUMBER, "pass this many more fds, from 3 + $LISTEN_FDS on", 0)
 _CREATE = (
     _BUNDLE,
+    _CONFIG,
     _CONSOLE,
     _PIDFD,
     _PID_FILE,
@@ -155,6 +159,12 @@ _BIRTH = """A bundle is a directory with a config.json (see "spec") and, as a ru
 The id is of your choice; no other container below the same --root may have it.
 """
 
+# What runc has and minirunc has not. Engines take a `checkpoint --help` that succeeds for a yes.
+NOT_SUPPORTED = {
+    "checkpoint": "checkpoint is not supported: minirunc does not use CRIU",
+    "restore": "restore is not supported: minirunc does not use CRIU",
+}
+
 COMMANDS = {
     command.name: command
     for command in (
@@ -190,7 +200,7 @@ The exit status is that of the process, 255 where it could not be started.""",
         Command(
             "kill",
             "send a signal to the container's first process (default: SIGTERM)",
-            (Option("all a", FLAG, "do not complain of a container that has stopped", False, hidden=True),),
+            (Option("all a", FLAG, "do not complain of a container that has stopped", False, hidden=True), _REGEX),
             usage="<container-id> [signal]",
             operands=(1, 2),
             about="The signal is a number or a name, with or without SIG, in upper or lower case.",
@@ -198,7 +208,7 @@ The exit status is that of the process, 255 where it could not be started.""",
         Command(
             "delete",
             "remove what a stopped container left",
-            (Option("force f", FLAG, "kill a container that still runs", False),),
+            (Option("force f", FLAG, "kill a container that still runs", False), _REGEX),
             about="Removes state and cgroup, runs the poststop hooks. One that was never started is killed.",
         ),
         Command(
@@ -246,6 +256,7 @@ Bytes may end in b, k, m or g. With --resources the other options are ignored bu
             "write a config.json to begin with",
             (
                 Option("bundle b", PATH, "directory to write it in (default: the current directory)", ""),
+                Option("file f", PATH, "file to write, seen from there (default: config.json)", ""),
                 Option("rootless", FLAG, "for a container that needs no root", False),
             ),
             usage="",

@@ -8,9 +8,14 @@ from minirunc.container import life
 from minirunc.container.store import Store
 
 
-def kill(settings: Settings, container_id: str, signal: str = "SIGTERM", *, all: bool) -> int:  # noqa: A002
-    """See `life.kill`; `all`: a container that has stopped is no error."""
-    life.kill(Store(settings.root, container_id), number(signal or "SIGTERM"), everyone=all)
+def kill(settings: Settings, container_id: str, signal: str = "SIGTERM", *, all: bool, regex: bool) -> int:  # noqa: A002
+    """See `life.kill`; `all`: a container that has stopped is no error; `regex`: the id is a regular expression."""
+    wanted = number(signal or "SIGTERM")
+    if regex:
+        from minirunc.commands import matching
+
+        return matching.each(settings, container_id, lambda store: life.kill(store, wanted, everyone=all))
+    life.kill(Store(settings.root, container_id), wanted, everyone=all)
     return 0
 
 

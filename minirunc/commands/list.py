@@ -17,7 +17,7 @@ def list_(settings: Settings, *, format: str, quiet: bool) -> int:  # noqa: A002
     if format not in ("table", "json"):
         raise Error(f"invalid format option: {format}")
     rows: list[dict[str, object]] = []
-    for container_id in _ids(settings):
+    for container_id in ids(settings):
         try:
             store = Store(settings.root, container_id)
             rows.append(described(store, store.load(anybodys=True), _owner(store.directory)))
@@ -32,7 +32,8 @@ def list_(settings: Settings, *, format: str, quiet: bool) -> int:  # noqa: A002
     return 0
 
 
-def _ids(settings: Settings) -> list[str]:
+def ids(settings: Settings) -> list[str]:
+    """The containers below --root; one that was named must be there."""
     try:
         return containers(settings.root)
     except FileNotFoundError:

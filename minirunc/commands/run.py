@@ -17,6 +17,7 @@ def born(
     container_id: str,
     *,
     bundle: str,
+    config: str,
     console_socket: str,
     waits: bool,
     foreground_terminal: bool = False,
@@ -30,6 +31,7 @@ def born(
     handover.check_preserved(preserve_fds)
     options = Options(
         handover.absolute(bundle or "."),
+        config=handover.absolute(config) if config not in ("", "config.json") else "",
         waits=waits,
         takes_terminal=bool(console_socket) or foreground_terminal,
         console_socket=bool(console_socket),
@@ -49,6 +51,7 @@ def run(
     container_id: str,
     *,
     bundle: str,
+    config: str,
     console_socket: str,
     pidfd_socket: str,
     pid_file: str,
@@ -68,6 +71,7 @@ def run(
             settings,
             container_id,
             bundle=bundle,
+            config=config,
             console_socket=console_socket,
             waits=False,
             foreground_terminal=not detach and not console_socket,

@@ -34,16 +34,17 @@ _MOUNTS = (
 _ROOTLESS_SYS = ("/sys", "none", "/sys", "rbind nosuid noexec nodev ro")  # sysfs is for who owns the network
 
 
-def spec(settings: "Settings", *, bundle: str, rootless: bool) -> int:  # noqa: ARG001 - every command gets them
+def spec(settings: "Settings", *, bundle: str, file: str, rootless: bool) -> int:  # noqa: ARG001 - every command gets them
     """Write config.json into the bundle directory; one that is there is left alone."""
-    path = f"{bundle}/{_FILE}" if bundle else _FILE
+    name = file or _FILE
+    path = f"{bundle}/{name}" if bundle and name[0] != "/" else name
     try:
         fd = open_fd(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     except FileExistsError:
-        raise Error(f"File {_FILE} exists. Remove it first") from None  # runc's words
+        raise Error(f"File {name} exists. Remove it first") from None  # runc's words
     try:
-        with open(fd, "w") as file:
-            file.write(seams.json().dumps(document(rootless=rootless), indent="\t"))
+        with open(fd, "w") as written:
+            written.write(seams.json().dumps(document(rootless=rootless), indent="\t"))
     except OSError:
         unlink(path)  # half a file would be in the way of the next try
         raise

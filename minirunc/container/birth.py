@@ -38,14 +38,15 @@ class Options:
     """What a birth is asked for beside the bundle."""
 
     __slots__ = (
-        "activated", "bundle", "cgroup_manager", "console_socket", "manager", "no_new_keyring", "no_pivot",
-        "preserve_fds", "rootless", "takes_terminal", "waits",
+        "activated", "bundle", "cgroup_manager", "config", "console_socket", "manager", "no_new_keyring",
+        "no_pivot", "preserve_fds", "rootless", "takes_terminal", "waits",
     )  # fmt: skip
 
     def __init__(
         self,
         bundle: str,
         *,
+        config: str = "",
         waits: bool = True,
         takes_terminal: bool = False,
         console_socket: bool = False,
@@ -58,6 +59,7 @@ class Options:
         cgroup_manager: str = CGROUPFS,
     ) -> None:
         self.bundle = bundle  # absolute
+        self.config = config or f"{bundle}/config.json"
         self.waits = waits  # for `start`, in the state created
         self.takes_terminal = takes_terminal  # somebody will take the pty's master
         self.console_socket = console_socket  # it is wanted there
@@ -81,7 +83,7 @@ class Birth:
     def __init__(self, root_directory: str, container_id: str, options: Options) -> None:
         self.store = Store(root_directory, container_id)
         self.options = options
-        text = _read_config(options.bundle)
+        text = _read_config(options)
         self.config: Config = load(text)
         for line in warnings(self.config):
             log.warning(line)
@@ -382,8 +384,9 @@ class Birth:
         self.store.release()
 
 
-def _read_config(bundle: str) -> bytes:
+def _read_config(options: Options) -> bytes:
     try:
-        return files.read_plain(f"{bundle}/config.json")
+        return files.read_plain(options.config)
     except FileNotFoundError:
-        raise Error(f"JSON specification file config.json not found in {bundle}") from None
+        directory, _, name = options.config.rpartition("/")
+        raise Error(f"JSON specification file {name} not found in {directory}") from None
