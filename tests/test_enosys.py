@@ -74,6 +74,15 @@ def commands(minirunc: Runtime, bundle: Bundle, call: str, number: int) -> dict[
     return found
 
 
+def test_filter_that_kills_is_named(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """As systemd's SystemCallFilter= does without an error number: the hand dies of SIGSYS."""
+    minirunc.prefix = [*FILTERED, str(NUMBERS["sethostname"]), "kill"]
+    result = minirunc.run(bundle())
+    assert result.status == 1
+    assert "signal 31 killed it: a seccomp filter around minirunc forbids what it was to call" in result.err
+    assert leftovers.state_directories(minirunc.root) == set()
+
+
 def test_every_newer_call_is_in_the_tables() -> None:
     """A call that a kernel of some years ago lacks is in SINCE, and is taken away here."""
     newer = {name for name, (_, generic) in syscalls._NUMBERS.items() if generic > NUMBERS_OF_3_14}

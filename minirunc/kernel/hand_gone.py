@@ -3,6 +3,8 @@
 import posix
 from select import POLLIN, poll
 
+_SIGSYS = 31
+
 
 def was_killed(pid: int) -> bool:
     """Whether it was ended by SIGKILL; it has not been waited for yet."""
@@ -28,5 +30,8 @@ def how(pid: int, dying_ms: int) -> str:
         return "it is gone"
     if not ended:
         return "it closed its control socket"
-    exited = ended.si_code == posix.CLD_EXITED
-    return f"it left with status {ended.si_status}" if exited else f"signal {ended.si_status} killed it"
+    if ended.si_code == posix.CLD_EXITED:
+        return f"it left with status {ended.si_status}"
+    # As systemd's SystemCallFilter= does without an error number.
+    why = ": a seccomp filter around minirunc forbids what it was to call" if ended.si_status == _SIGSYS else ""
+    return f"signal {ended.si_status} killed it{why}"

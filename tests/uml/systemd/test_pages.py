@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.ground import leftovers
 from tests.ground.bundle import CHECKOUT
 from tests.ground.readme import block
 from tests.ground.runtime import cgroup_of, wait_until
@@ -23,7 +24,6 @@ from tests.uml.systemd.conftest import CGROUP2, show, systemctl
 
 BUNDLE = Path("/srv/box")
 PYTHON = os.path.realpath(sys.executable)
-STATE = Path("/run/minirunc")
 UNITS = Path("/etc/systemd/system")
 UNIT = CGROUP2 / "system.slice/box.service"
 SOCKET_PORT = 8080
@@ -81,9 +81,13 @@ def config() -> Iterator[dict[str, Any]]:
     made = json.loads(file.read_text())
     made["process"]["terminal"] = False
     yield made
-    for entry in STATE.iterdir():
-        if entry.is_dir():
-            follow(f"minirunc delete --force {entry.name}", BUNDLE)
+    for id in containers():
+        follow(f"minirunc delete --force {id}", BUNDLE)
+
+
+def containers() -> set[str]:
+    """All there are on this machine."""
+    return leftovers.state_directories(Path("/run/minirunc"))
 
 
 def write(config: dict[str, Any]) -> None:
@@ -147,8 +151,7 @@ class Box:
     @staticmethod
     def nothing_is_left() -> None:
         """No container, no cgroup."""
-        assert [entry.name for entry in STATE.iterdir() if entry.is_dir()] == []
-        assert not UNIT.exists()
+        assert (containers(), UNIT.exists()) == (set(), False)
 
 
 @pytest.fixture
@@ -161,6 +164,7 @@ def box(config: dict[str, Any]) -> Iterator[Box]:
         config["mounts"].append(mount)
     config["linux"]["namespaces"] = [one for one in config["linux"]["namespaces"] if one["type"] != "network"]
     config["linux"] |= json.loads(block(SYSTEMD, CGROUPS_PATH))["linux"]
+    config["linux"]["resources"]["pids"] = {"limit": 17}
     write(config)
     (BUNDLE / "rootfs/log").unlink(missing_ok=True)
     (UNITS / "box.service").write_text(block(SYSTEMD, SERVICE))
@@ -179,8 +183,10 @@ def test_service(box: Box) -> None:
     for text in ("Active: active (running)", 'Status: "the box is open"', f"{pid} {PYTHON}"):
         assert text in told
     assert cgroup_of(pid) == UNIT / "box"
+    assert (UNIT / "box/pids.max").read_text() == "17\n"
     assert (UNIT / "memory.max").read_text() == f"{64 << 20}\n"
     assert b"minirunc" in Path(f"/proc/{box.main()}/cmdline").read_bytes()
+    assert cgroup_of(box.main()).parent == UNIT  # not where it would be in the way of the container's controllers
     assert follow("sudo minirunc exec box cat /proc/self/cgroup", BUNDLE) == "0::/\n"
     systemctl("stop", "box")
     assert (box.shown("ActiveState"), box.shown("Result"), box.log()) == ("inactive", "success", "TERM\n")

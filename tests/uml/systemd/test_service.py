@@ -123,6 +123,25 @@ def test_create_and_start(service: Service, bundle: Callable[..., Bundle], sende
     assert int(service.shown("MainPID")) == service.minirunc.pid(service.id)
 
 
+def test_pid_file(service: Service, bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    """Type=forking: the pid that `run --detach` writes is taken for the main process's."""
+    made = bundle("exec sleep 1000")
+    made.write()
+    file = tmp_path / "pid"
+    service.start(
+        "Type=forking",
+        f"PIDFile={file}",
+        f"ExecStart={service.command('run', '--detach', '--pid-file', file, '--bundle', made.path, service.id)}",
+        f"ExecStopPost={service.command('delete', '--force', service.id)}",
+        "StandardOutput=null",
+        "StandardError=null",
+    )
+    assert service.shown("ActiveState") == "active"
+    assert int(service.shown("MainPID")) == service.minirunc.pid(service.id)
+    systemctl("kill", "--signal=KILL", f"{service.unit}.service")
+    wait_until(lambda: service.shown("ActiveState") == "failed", "systemd has seen it end")
+
+
 def test_container_that_ends_before_it_is_ready(service: Service, bundle: Callable[..., Bundle]) -> None:
     """systemd is not left waiting."""
     made = bundle("exit 4")
