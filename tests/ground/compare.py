@@ -166,7 +166,8 @@ def summary(reporter: pytest.TerminalReporter) -> None:
     for where, found in sorted(rows.items()):
         reporter.section(f"{where}: runc | minirunc")
         for scene, call, one, other, same in found:
-            line = f"{scene[:24]:24}  {' '.join(call.split())[:WIDTH]:{WIDTH}}  {one:{WIDTH}}  {'the same' if same else other}"
+            asked = " ".join(call.split())[:WIDTH]
+            line = f"{scene[:24]:24}  {asked:{WIDTH}}  {one:{WIDTH}}  {'the same' if same else other}"
             reporter.line(line.rstrip(), red=not same)
 
 
