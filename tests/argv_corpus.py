@@ -160,6 +160,8 @@ kill --regex=false id
 --log-level '' list
 --log journald:x list
 spec -f other.json
+mounts add id mounts.json
+mounts remove id -
 ps id
 ps id -ef
 ps id -e -o pid,cmd
@@ -376,6 +378,7 @@ WRONG = {
     "update --pids-limit max id": 'invalid value "max" for flag -pids-limit: parse error',
     "update --blkio-weight 1.5 id": 'invalid value "1.5" for flag -blkio-weight: parse error',
     "update --devices x id": "flag provided but not defined: -devices",
+    "mounts add id": 'minirunc: "mounts" requires exactly 3 argument(s)',
     "list x": 'minirunc: "list" requires exactly 0 argument(s)',
     "spec x": 'minirunc: "spec" requires exactly 0 argument(s)',
     "features x": 'minirunc: "features" requires exactly 0 argument(s)',

@@ -45,5 +45,14 @@ def read_open(fd: int, path: str, *, most: int = 0, expected: int = 65536) -> by
         posix.close(fd)
 
 
+def read_document(path: str) -> bytes:
+    """What a file that an option names holds, which may well be a pipe, or stdin for -; raises Error."""
+    try:
+        fd = posix.dup(0) if path == "-" else posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        return read_open(fd, path, most=LARGEST)
+    except OSError as error:
+        raise Error(f"open {path}: {posix.strerror(error.errno or 0).lower()}") from None
+
+
 def _too_large(path: str) -> Error:
     return Error(f"{path}: is larger than {LARGEST >> 20} MiB")

@@ -252,6 +252,14 @@ Bytes may end in b, k, m or g. With --resources the other options are ignored bu
 --l3-cache-schema and --mem-bw-schema.""",
         ),
         Command(
+            "mounts",
+            "add mounts to a container that exists, or remove some",
+            usage="add|remove <container-id> FILE",
+            operands=(3, 3),
+            about="""FILE, or - for stdin, is a JSON array in the form of config.json's mounts. Sources are the host's,
+destinations the container's; to remove, only those count. Where one cannot be added none is.""",
+        ),
+        Command(
             "spec",
             "write a config.json to begin with",
             (

@@ -1,7 +1,5 @@
 """`update`: other limits for a container, from a document in the form of linux.resources, or from options."""
 
-import posix
-
 from minirunc.base import files, jsontext
 from minirunc.base.errors import Error
 from minirunc.base.settings import Settings
@@ -43,7 +41,7 @@ def update(
     store.load()  # for one that is not there nobody need write to our stdin
     if resources:
         name = "stdin" if resources == "-" else resources
-        told = jsontext.loads(_read(resources), name)
+        told = jsontext.loads(files.read_document(resources), name)
     else:
         name = "update"
         told = _document({
@@ -76,14 +74,6 @@ def _document(members: dict[str, int | str | None]) -> dict[str, dict[str, int |
             controller, _, name = path.partition(".")
             document.setdefault(controller, {})[name] = value
     return document
-
-
-def _read(path: str) -> bytes:
-    try:
-        fd = posix.dup(0) if path == "-" else posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        return files.read_open(fd, path, most=files.LARGEST)
-    except OSError as error:
-        raise Error(f"open {path}: {posix.strerror(error.errno or 0).lower()}") from None
 
 
 def _number(option: str, text: str, limits: tuple[int, int]) -> int | None:

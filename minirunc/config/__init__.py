@@ -9,7 +9,7 @@ the field is met. It holds its record, `check` (is it a value we can honour; it 
 import sys
 
 from minirunc.base import jsontext, log
-from minirunc.base.errors import ConfigError
+from minirunc.base.errors import ConfigError, Error
 from minirunc.base.record import EMPTY, Record, UInt32
 
 TYPE_CHECKING = False
@@ -122,6 +122,26 @@ def load_process(text: str | bytes, name: str = "process.json", *, terminal: boo
         wrong.message = f"{name}: {where}: {wrong.why}" if where else f"{name}: {wrong.why}"
         raise
     return record
+
+
+def load_mounts(text: bytes, name: str, config: Config) -> "list[Mount]":
+    """Mounts for a container that has this configuration, checked; errors name the file and paths in it."""
+    from minirunc.config import mounts
+
+    value = jsontext.loads(text, name)
+    if not isinstance(value, list):
+        raise Error(f"{name}: mounts must be an array")
+    try:
+        config.mounts = [mounts.Mount.parse(item, f"mounts[{index}]") for index, item in enumerate(value)]
+        if _has_odd_strings(text):
+            from minirunc.config import strings
+
+            strings.check(config.mounts, "mounts")
+        mounts.check(config)
+    except ConfigError as wrong:
+        wrong.message = f"{name}: {wrong.where.removeprefix('mounts')}: {wrong.why}"
+        raise
+    return config.mounts
 
 
 def _has_odd_strings(text: str | bytes) -> bool:

@@ -205,6 +205,10 @@ def _source_tree(source: str, options: Options, place: Place) -> tuple[int, int]
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if options.recursive else 0)
     if options.src_nofollow:
         flags |= AT_SYMLINK_NOFOLLOW
+    if place.live:
+        from minirunc.config.mounts import live
+
+        return live.source_tree(source, flags, place)
     stat = Out(256)
     with place.hand.batch() as do:
         tree = do.tolerate(do.open_tree(AT_FDCWD, source, flags))

@@ -32,6 +32,8 @@ def remount(job: Job, onto: Target, place: Place) -> None:
 
 
 def _mount(job: Job, onto: Target, data: str, place: Place) -> None:
+    if place.live:
+        raise Error("not in a container that exists: no remount, and no option of more than 255 bytes")
     with place.hand.batch() as do:
         do.mount(job.mount.source, f"/proc/self/fd/{onto.fd}", job.fs_type or None, job.options.flags, data or None)
         do.close(onto.fd)

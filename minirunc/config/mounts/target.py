@@ -40,8 +40,8 @@ class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
     __slots__ = (
-        "bundle", "cgroup", "cgroup_options", "context", "hand", "label", "late", "root", "rootfs", "slave", "tree",
-        "used", "user_namespaces", "userns",
+        "bundle", "cgroup", "cgroup_options", "context", "hand", "label", "late", "live", "root", "rootfs", "slave",
+        "tree", "used", "user_namespaces", "userns",
     )  # fmt: skip
 
     def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
@@ -55,6 +55,7 @@ class Place:
         self.userns = userns
         self.label = ""  # linux.mountLabel
         self.slave = False  # what is bound is to be a slave of its source: nobody said so of the whole tree
+        self.live = False  # the hand is in a container that exists: what is bound is not to be found from there
         self.context = "context"  # the option it is given by: mount(8), "Mounting with SELinux"
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place

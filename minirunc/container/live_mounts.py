@@ -1,0 +1,111 @@
+"""`mounts add` and `mounts remove` (crun's): other mounts in a container that exists.
+
+    outside    bound sources are opened: a detached copy of the host's mounts, sent to the hand
+    hand       joins the container's namespaces, as for an exec, and makes new file systems there
+               finds the target below the container's root, attaches by fd, looks again: as at birth (config/mounts)
+
+If one cannot be had those before it are taken away again. The stored configuration stays as it was.
+"""
+
+import posix
+
+from minirunc.base.errors import Error, SyscallError
+from minirunc.config import Config, load_mounts
+from minirunc.config.linux import namespaces
+from minirunc.config.mounts import Mount, attach, target
+from minirunc.container import enter, life, status
+from minirunc.container.status import CREATED, PAUSED, RUNNING
+from minirunc.container.store import State, Store
+from minirunc.kernel import inroot, procfs
+from minirunc.kernel.constants import AT_FDCWD, CLONE_NEWUSER, MNT_DETACH, O_CLOEXEC, O_DIRECTORY, O_PATH
+from minirunc.kernel.hand import Hand
+
+EINVAL = 22
+_PATIENCE_S = 10.0  # with another process that starts, updates or deletes the container
+
+
+def change(store: Store, text: bytes, name: str, *, add: bool) -> None:
+    """Add or remove the mounts of a JSON array in the form of config.json's; `name` says in errors where it is from.
+
+    Raises StateError for a container that does not run or wait, Error or ConfigError for what cannot be done.
+    """
+    status.require(store, store.load(), CREATED, RUNNING, PAUSED)  # at once: while it is made, its maker has the lock
+    lock = store.lock(_PATIENCE_S)
+    try:
+        state = store.load()
+        status.require(store, state, CREATED, RUNNING, PAUSED)
+        config = life.config_of(store)
+        if config.linux.namespace("mount") is None:
+            raise Error(f"container {store.id} has no mount namespace of its own: mount below {state.rootfs}")
+        mounts = load_mounts(text, name, config)
+        hand = Hand()
+        try:
+            place = _enter(hand, state, config)
+            if add:
+                _add(mounts, place)
+            else:
+                for index in reversed(range(len(mounts))):  # what was added last may be in what came before
+                    _remove(index, mounts[index], place)
+        finally:
+            hand.kill()
+    finally:
+        posix.close(lock)
+
+
+def _enter(hand: Hand, state: State, config: Config) -> target.Place:
+    """Into the container's namespaces; not into its cgroup, which may be frozen or full."""
+    enter.join(hand, state.pid, config.linux.namespaces)
+    enter.check_joined(state)
+    with hand.batch() as do:
+        root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
+        do.umask(0o022)
+    userns = bool(namespaces.flags(config.linux.namespaces) & CLONE_NEWUSER)
+    place = target.Place(hand, int(root), state.bundle, state.rootfs, "", userns)
+    place.live = True
+    place.label = config.linux.mount_label
+    place.context = config.annotations.get("run.oci.mount_context_type", place.context)
+    return place
+
+
+def _add(mounts: list[Mount], place: target.Place) -> None:
+    done: list[Mount] = []
+    try:
+        for index, mount in enumerate(mounts):
+            attach.one(index, mount, place)
+            done.append(mount)
+        with place.hand.batch() as do:
+            attach.finish(place, do)
+    except BaseException:
+        for mount in reversed(done):
+            try:
+                _detach(mount, place)
+            except Error:
+                pass  # somebody inside was quicker; the first error is told
+        raise
+    finally:
+        for namespace in place.user_namespaces.values():
+            posix.close(namespace)
+
+
+def _remove(index: int, mount: Mount, place: target.Place) -> None:
+    try:
+        _detach(mount, place)
+    except SyscallError as error:
+        if error.call == "umount2" and error.errno == EINVAL:
+            error.message += ": there is no mount of the container's own to be taken away"
+        error.add_note(f'error unmounting "{mount.destination}" (mounts[{index}])')
+        raise
+
+
+def _detach(mount: Mount, place: target.Place) -> None:
+    """Let go of what is mounted at the destination, by its fd: umount2(2) takes a path, so one of a procfs of ours."""
+    job = target.Job(mount)
+    hand = place.hand
+    found = inroot.open_path(hand, *place.tree.at(job.in_root), O_PATH | job.nofollow)
+    proc = procfs.private(hand, place.root)
+    with hand.batch() as do:
+        do.fchdir(proc)
+        do.umount2(f"self/fd/{found}", MNT_DETACH)
+        do.fchdir(place.root)
+        do.close(proc)
+        do.close(found)
