@@ -270,6 +270,8 @@ update id --help
 spec -h
 features -h
 -v
+-?
+run -?
 --version
 -V
 -version

@@ -150,6 +150,9 @@ WRONG = {
     "mount_context_type": {
         "": 'invalid mount context type "" (must be one of: context, fscontext, defcontext, rootcontext)',
     },
+    "systemd.force_cgroup_v1": {
+        "/sys/fs/cgroup/systemd": "cgroup v1 is not used; take the annotation out to have cgroup v2, or use crun",
+    },
     "pidfd_receiver": {"": "must be a path"},
     "hooks.stdout": {"": "must be a path", "a\0": "contains a NUL byte"},
     "hooks.stderr": {"": "must be a path"},
@@ -186,6 +189,9 @@ def test_those_without_effect_are_told_to_who_debugs(minirunc: Runtime, bundle: 
         assert f"annotation {name} has no effect: " in line
 
 
+REFUSED = ("run.oci.handler", "run.oci.seccomp.plugins", "run.oci.systemd.force_cgroup_v1")
+
+
 def test_the_table_is_what_acts_and_what_is_told() -> None:
     """Each name in HONOURED is read somewhere, and README says what it does."""
     readme = (CHECKOUT / "README.md").read_text()
@@ -194,7 +200,7 @@ def test_the_table_is_what_acts_and_what_is_told() -> None:
     ).replace("run.oci.hooks.{name}", "run.oci.hooks.stdout run.oci.hooks.stderr")
     for name in HONOURED:
         assert f"`{name}`" in readme
-        assert name in code or name in ("run.oci.handler", "run.oci.seccomp.plugins")  # which are only ever refused
+        assert name in code or name in REFUSED  # which are only ever refused
 
 
 def test_a_config_without_any_pays_nothing(bundle: Callable[..., Bundle]) -> None:

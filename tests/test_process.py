@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import shutil
+import socket
 import struct
 import subprocess
 from collections.abc import Callable
@@ -899,3 +900,34 @@ def test_exec_has_the_containers_keyring(minirunc: Runtime, bundle: Callable[...
     rings = [[line.split()[0] for line in text.splitlines() if f" _ses.{id}: " in line] for text in seen]
     assert rings[0] == rings[1]
     assert len(rings[0]) == 1
+
+
+@pytest.mark.parametrize("length", [1, 200])
+def test_pidfd_is_sent(tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle], length: int) -> None:
+    """--pidfd-socket, its path of any length: one message with a pidfd of the new process, by create, run and exec."""
+    directory = tmp_path / ("d" * length)
+    directory.mkdir()
+    path = directory / "pidfd.sock"
+    made = bundle("exec sleep 1000")
+    with socket.socket(socket.AF_UNIX) as listening:
+        where = os.open(directory, os.O_PATH)
+        listening.bind(f"/proc/self/fd/{where}/{path.name}")
+        os.close(where)
+        listening.listen()
+
+        def received() -> tuple[bytes, int]:
+            connection, _ = listening.accept()
+            with connection:
+                payload, fds, _, _ = socket.recv_fds(connection, 100, 2)
+                assert len(fds) == 1
+                told = Path(f"/proc/self/fdinfo/{fds[0]}").read_text()
+                os.close(fds[0])
+            return payload, int(told.partition("Pid:\t")[2].split()[0])
+
+        created = minirunc.create(made, "--pidfd-socket", path)
+        assert received() == (b"standard", minirunc.pid(created))
+        run = minirunc.start(made, "--pidfd-socket", path)
+        assert received() == (b"standard", minirunc.pid(run))
+        options = ("--detach", "--pidfd-socket", path, "--pid-file", tmp_path / "pid")
+        minirunc.ok("exec", *options, run, "sleep", "1000")
+        assert received() == (b"setns", int((tmp_path / "pid").read_text()))

@@ -305,7 +305,7 @@ class _Root(click.Group):
         formatter.write("\n" + _COMPLETION.format(program=program))
 
 
-_HELP = {"help_option_names": ["--help", "-h"]}
+_HELP = {"help_option_names": ["--help", "-h", "-?"]}  # the last is crun's
 
 
 def _normalised(ctx: click.Context, words: list[str], options: tuple[Option, ...], *, interspersed: bool) -> list[str]:

@@ -45,6 +45,10 @@ def _handler(value: str, annotations: dict[str, str]) -> str:
     return f'there is no handler "{value}"; take the annotation out to have an ordinary process, or use crun'
 
 
+def _version_1(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
+    return "cgroup v1 is not used; take the annotation out to have cgroup v2, or use crun"
+
+
 def _receiver(value: str, annotations: dict[str, str]) -> str:  # noqa: ARG001
     return "" if value.startswith("/") else f'the seccomp receiver "{value}" is not an absolute path'
 
@@ -79,6 +83,7 @@ HONOURED: "dict[str, Callable[[str, dict[str, str]], str]]" = {
     "run.oci.seccomp.receiver": _receiver,
     "run.oci.seccomp_bpf_data": _bpf,
     "run.oci.seccomp_fail_unknown_syscall": _any,
+    "run.oci.systemd.force_cgroup_v1": _version_1,
 }
 
 # What other runtimes act on, by name or, ending in ".", by how the name begins, and why it is without effect here.
@@ -87,7 +92,7 @@ WITHOUT_EFFECT = {
     "krun.": "there is no krun handler",
     "module.wasm.image/variant": "there is no WebAssembly handler",
     "org.criu.": "there is no checkpoint",
-    "run.oci.systemd.": "it is not known",
+    "run.oci.systemd.subgroup": "the process is in the scope itself, as with runc; there is run.oci.delegate-cgroup",
     "run.oci.": "it is not known",
 }
 
