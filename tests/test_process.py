@@ -831,6 +831,11 @@ def test_activated_sockets_are_passed_on(tmp_path: Path, minirunc: Runtime, bund
     minirunc.ok("start", id)
     wait_until(lambda: (tmp_path / "out").read_text().count("\n") == 4, "it says what it has")
     assert (tmp_path / "out").read_text().split() == ["LISTEN_FDNAMES=web", "LISTEN_FDS=1", "LISTEN_PID=1", "3"]
+    made.without_namespace("pid")
+    minirunc.prefix = opening(tmp_path, 5, "LISTEN_FDS=1 LISTEN_PID=$$")
+    made.args('test "$LISTEN_PID" = $$ && echo "of this process"')
+    assert minirunc.run(made).out == "of this process\n"
+    made.namespace("pid")
     minirunc.prefix = opening(tmp_path, 5, "LISTEN_FDS=2 LISTEN_PID=1")  # meant for another process
     made.args("env | grep LISTEN; ls /proc/1/fd; true")
     assert minirunc.run(made).out.split() == ["0", "1", "2"]

@@ -90,7 +90,6 @@ class Birth:
         handover.check_terminal(self.config.process, options)
         if options.no_pivot:
             rootfs_propagation.check_no_pivot(self.config.linux.rootfs_propagation)
-        self.config.process.env += options.activated
         if self.config.annotations:
             user.keep_groups(self.config.annotations, self.config.process.user)
         self.kinds = namespaces.flags(self.config.linux.namespaces)
@@ -172,6 +171,8 @@ class Birth:
 
                 intel_rdt.apply(config.linux.intel_rdt, self.state.id, hand.pid, self.state.rdt_made)
             log.debug("child process in init(): the hand is inside")
+            if self.options.activated:
+                config.process.env += [*self.options.activated, f"LISTEN_PID={self.pid_inside()}"]
             if config.linux.net_devices:
                 from minirunc.config.linux import net_devices
 

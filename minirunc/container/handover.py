@@ -136,12 +136,12 @@ def listen_fds() -> int:
 
 
 def activated(sockets: int) -> list[str]:
-    """What the process is told of them; LISTEN_PID is its own pid, that of the first process of a pid namespace."""
-    if not sockets:
-        return []
+    """What the process is told of them, but for its own pid."""
+    told = [f"LISTEN_FDS={sockets}"] if sockets else []
     names = posix.environ.get(b"LISTEN_FDNAMES")
-    told = [f"LISTEN_FDS={sockets}", "LISTEN_PID=1"]
-    return told if names is None else [*told, f"LISTEN_FDNAMES={names.decode('utf-8', 'surrogateescape')}"]
+    if told and names is not None:
+        told.append(f"LISTEN_FDNAMES={names.decode('utf-8', 'surrogateescape')}")
+    return told
 
 
 def notify_socket() -> str:
