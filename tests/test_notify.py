@@ -219,3 +219,16 @@ def test_a_birth_that_fails_leaves_nothing(minirunc: Runtime, made: Callable[...
     new.args(["nosuch"])
     assert minirunc.run(new, env=manager.environment).status == 1
     assert leftovers.state_directories(minirunc.root) == set()
+
+
+def test_without_a_mount_namespace(minirunc: Runtime, made: Callable[..., Bundle], manager: Manager) -> None:
+    """The directory is mounted below the root in the host's namespace, and gone with the container."""
+    new = made("notify READY=1")
+    new.without_namespace("mount")
+    new.config["mounts"] = []
+    new.linux["maskedPaths"] = new.linux["readonlyPaths"] = []
+    result = minirunc.run(new, env=manager.environment)
+    subprocess.run(["umount", new.rootfs], check=True)  # as after runc, with a warning
+    assert result.status == 0
+    assert manager.hear()[0] == "READY=1"
+    assert not os.path.ismount(new.rootfs / "run/notify")

@@ -196,7 +196,7 @@ class _Command(click.Command):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Options, and for the first operand the ids of the containers there are."""
         found = super().shell_complete(ctx, incomplete)
-        if self.row.least and self.name not in ("create", "run") and not ctx.args:
+        if self.row.least and self.name not in ("create", "run", "mounts") and not ctx.args:
             from click.shell_completion import CompletionItem
 
             found += [CompletionItem(name) for name in _ids(ctx) if name.startswith(incomplete)]
