@@ -647,4 +647,6 @@ def put(made: Bundle, path: str, value: object) -> None:
 
 def called(command: str, id: str) -> list[str | bytes]:
     """A command line with this id."""
+    if command == "mounts":
+        return [command, "add", id, "/dev/null"]
     return [command, id, *(["true"] if command == "exec" else [])]
