@@ -232,3 +232,27 @@ def test_without_a_mount_namespace(minirunc: Runtime, made: Callable[..., Bundle
     assert result.status == 0
     assert manager.hear()[0] == "READY=1"
     assert not os.path.ismount(new.rootfs / "run/notify")
+
+
+def test_watchdog_of_the_service(minirunc: Runtime, made: Callable[..., Bundle], manager: Manager) -> None:
+    """`run` in the foreground passes WATCHDOG=1 on, so the process learns how often; a detached one does not."""
+    new = made("env | grep WATCHDOG_ | sort")
+    minirunc.prefix = ["sh", "-c", 'WATCHDOG_USEC=5000000 WATCHDOG_PID=$$ exec "$@"', "sh"]
+    assert minirunc.run(new, env=manager.environment).out.split() == ["WATCHDOG_PID=1", "WATCHDOG_USEC=5000000"]
+    assert minirunc.run(new).out == ""  # nobody to tell
+    minirunc.prefix = ["sh", "-c", 'WATCHDOG_USEC=5000000 WATCHDOG_PID=1 exec "$@"', "sh"]
+    assert minirunc.run(new, env=manager.environment).out == ""  # for another process
+    minirunc.prefix = ["sh", "-c", 'WATCHDOG_USEC=5000000 WATCHDOG_PID=$$ exec "$@"', "sh"]
+    new.args("env | grep WATCHDOG_ >/told; notify READY=1; exec sleep 1000")
+    running = minirunc.popen("run", "-d", "--bundle", new.path, id := minirunc.id(), **detached(new, manager))
+    minirunc._kept.add(id)
+    assert manager.hear()[0] == "READY=1"
+    manager.hear()
+    assert running.wait(TIMEOUT_S) == 0
+    assert (new.rootfs / "told").read_text() == ""
+
+
+def detached(bundle: Bundle, manager: Manager) -> dict[str, Any]:
+    """How to start one that nobody reads from."""
+    bundle.write()
+    return NO_STREAMS | {"env": manager.environment}

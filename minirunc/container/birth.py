@@ -38,8 +38,8 @@ class Options:
     """What a birth is asked for beside the bundle."""
 
     __slots__ = (
-        "activated", "bundle", "cgroup_manager", "config", "console_socket", "manager", "no_new_keyring",
-        "no_pivot", "preserve_fds", "rootless", "takes_terminal", "waits",
+        "bundle", "cgroup_manager", "config", "console_socket", "manager", "no_new_keyring",
+        "no_pivot", "preserve_fds", "rootless", "takes_terminal", "told", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +51,7 @@ class Options:
         takes_terminal: bool = False,
         console_socket: bool = False,
         preserve_fds: int = 0,
-        activated: "list[str] | None" = None,
+        told: "list[str] | None" = None,
         manager: str = "",
         no_pivot: bool = False,
         no_new_keyring: bool = False,
@@ -64,7 +64,7 @@ class Options:
         self.takes_terminal = takes_terminal  # somebody will take the pty's master
         self.console_socket = console_socket  # it is wanted there
         self.preserve_fds = preserve_fds  # fds 3 and up that the process keeps, activated sockets among them
-        self.activated = activated or []  # what the process is told of those
+        self.told = told or []  # variables of a service manager's for the process; ..._PID= is its own
         self.manager = manager  # where it tells that it is ready: NOTIFY_SOCKET
         self.no_pivot = no_pivot
         self.no_new_keyring = no_new_keyring
@@ -171,8 +171,9 @@ class Birth:
 
                 intel_rdt.apply(config.linux.intel_rdt, self.state.id, hand.pid, self.state.rdt_made)
             log.debug("child process in init(): the hand is inside")
-            if self.options.activated:
-                config.process.env += [*self.options.activated, f"LISTEN_PID={self.pid_inside()}"]
+            if self.options.told:
+                pid = self.pid_inside()
+                config.process.env += [f"{line}{pid}" if line.endswith("_PID=") else line for line in self.options.told]
             if config.linux.net_devices:
                 from minirunc.config.linux import net_devices
 

@@ -136,12 +136,21 @@ def listen_fds() -> int:
 
 
 def activated(sockets: int) -> list[str]:
-    """What the process is told of them, but for its own pid."""
-    told = [f"LISTEN_FDS={sockets}"] if sockets else []
+    """What the process is told of them; LISTEN_PID is to be its own."""
+    told = [f"LISTEN_FDS={sockets}", "LISTEN_PID="] if sockets else []
     names = posix.environ.get(b"LISTEN_FDNAMES")
     if told and names is not None:
         told.append(f"LISTEN_FDNAMES={names.decode('utf-8', 'surrogateescape')}")
     return told
+
+
+def watchdog() -> list[str]:
+    """What the process is told of a watchdog that waits for us, who pass its WATCHDOG=1 on: sd_watchdog_enabled(3)."""
+    every_us = posix.environ.get(b"WATCHDOG_USEC", b"")
+    ours = posix.environ.get(b"WATCHDOG_PID", b"") in (b"", str(posix.getpid()).encode())
+    if not (ours and every_us.isdigit() and notify_socket()):
+        return []
+    return [f"WATCHDOG_USEC={every_us.decode()}", "WATCHDOG_PID="]
 
 
 def notify_socket() -> str:

@@ -165,3 +165,20 @@ def test_socket_activation(service: Service, bundle: Callable[..., Bundle], tmp_
     wait_until(lambda: service.shown("ActiveState") == "inactive" and (made.rootfs / "heard").exists(), "it is done")
     assert (made.rootfs / "told").read_text() == "1 1 web\n"
     assert (made.rootfs / "heard").read_text() == "hello\n"
+
+
+def test_watchdog(service: Service, bundle: Callable[..., Bundle], sender: Path) -> None:
+    """WatchdogSec=: as long as the container's process says WATCHDOG=1 the service lives, and not much longer."""
+    script = 'notify READY=1; for i in 1 2 3 4; do sleep 1; notify WATCHDOG=1; done; notify "STATUS=$WATCHDOG_USEC"; '
+    made = notify.with_sender(bundle(script + "exec sleep 1000"), sender)
+    made.write()
+    service.start(
+        "Type=notify",
+        "WatchdogSec=3",
+        "TimeoutAbortSec=1",
+        f"ExecStart={service.command('run', '--bundle', made.path, service.id)}",
+        f"ExecStopPost={service.command('delete', '--force', service.id)}",
+    )
+    wait_until(lambda: service.shown("ActiveState") == "failed", "the watchdog has ended it")
+    assert service.shown("Result") == "watchdog"
+    assert service.shown("StatusText") == "3000000"
