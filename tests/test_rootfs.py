@@ -214,6 +214,16 @@ def test_devices_in_a_user_namespace(minirunc: Runtime, bundle: Callable[..., Bu
     ]
 
 
+@pytest.mark.parametrize("userns", [False, True])
+def test_ptmx_that_is_asked_for_is_the_link(minirunc: Runtime, bundle: Callable[..., Bundle], userns: bool) -> None:
+    """linux.devices names /dev/ptmx: it is there already, and leads to the container's own devpts (runtime-spec)."""
+    made = bundle("readlink /dev/ptmx; stat -Lc '%F %t:%T %u' /dev/ptmx")
+    if userns:
+        made = mapped(made)
+    made.linux["devices"] = [{"type": "c", "path": "/dev/ptmx", "major": 5, "minor": 2}]
+    assert minirunc.run(made) == (0, "pts/ptmx\ncharacter special file 5:2 0\n", "")
+
+
 def test_device_bound_in_a_user_namespace_is_the_one_asked_for(
     minirunc: Runtime, bundle: Callable[..., Bundle]
 ) -> None:

@@ -131,6 +131,7 @@ def _nodes(devices: list[Device]) -> dict[str, Node]:
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
         numbers = device.major or 0, device.minor or 0
         nodes[device.path] = (device.type, device.path, *numbers, mode, device.uid, device.gid)
+    nodes.pop("/dev/ptmx", None)  # a link, in any case
     return nodes
 
 
