@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import inside
 from tests.ground import leftovers
 from tests.ground.bundle import Bundle
 from tests.ground.rootless import SUBIDS, USER, given, ordinary_user
@@ -192,6 +193,63 @@ def test_shared_pid_namespace_without_a_cgroup_is_warned_of_and_ended(
     assert minirunc.run(made).status == 3
     os.kill(int(before.read_text()), 9)  # a child that it had before is no business of its
     os.waitpid(int(before.read_text()), 0)
+
+
+def test_hooks_are_in_his_container(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """hooks.createContainer, hooks.startContainer: in the container's namespaces, all of them its own. The hand is
+    hidden from him, too: it opens them itself.
+    """
+    made = given(bundle("true"), home)
+    made.namespace("cgroup")
+    made.namespace("time")
+    kinds = ("createContainer", "startContainer")
+    script = f"{inside.NAMESPACES}; id -u"
+    made.config["hooks"] = {}
+    for kind in kinds:
+        log = home / kind
+        log.touch()
+        os.chown(log, USER, USER)
+        made.mount(str(log), "bind", str(log), "bind")
+        args = ["sh", "-c", f"({script}) >>{log}"]
+        made.config["hooks"][kind] = [{"path": "/bin/sh", "args": args, "env": ["PATH=/usr/bin:/bin"]}]
+    made.args(f"({script}) >>{home}/startContainer")
+    assert minirunc.run(made) == (0, "", "")
+    created = (home / "createContainer").read_text().splitlines()
+    started = (home / "startContainer").read_text().splitlines()
+    count = len(inside.TYPES) + 1
+    assert created[-1] == "0"
+    assert created == started[:count] == started[count:]
+    assert not set(created) & {os.readlink(f"/proc/self/ns/{name}") for name in inside.TYPES.values()}
+
+
+def test_what_waits_for_start_is_not_entered(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """exec, hooks.startContainer: the hand that waits is hidden from its own user, too, and nobody is there to ask it.
+    What follows from that is said.
+    """
+    made = given(bundle("exec sleep 1000"), home)
+    id = minirunc.create(made)
+    result = minirunc("exec", id, "true")
+    assert result.status == 255
+    assert "unable to start container process: an ordinary user cannot enter what waits for `start`: " in result.err
+    minirunc.ok("start", id)
+    minirunc.ok("exec", id, "true")
+    made.config["hooks"] = {"startContainer": [{"path": "/bin/true"}]}
+    made.write()
+    result = minirunc("create", "--bundle", made.path, minirunc.id())
+    assert result.status == 1
+    assert (
+        "config.json: hooks.startContainer: an ordinary user cannot enter what waits for `start`: `run` it"
+    ) in result.err
+
+
+def test_his_clocks_are_off(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """linux.timeOffsets: of a time namespace that his user namespace owns."""
+    made = given(bundle("cat /proc/self/timens_offsets"), home)
+    made.namespace("time")
+    made.linux["timeOffsets"] = {"boottime": {"secs": 1337, "nanosecs": 1}, "monotonic": {"secs": 7881, "nanosecs": 2}}
+    result = minirunc.run(made)
+    assert (result.status, result.err) == (0, "")
+    assert [line.split() for line in result.out.splitlines()] == [["monotonic", "7881", "2"], ["boottime", "1337", "1"]]
 
 
 def test_no_user_namespace_is_refused(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:

@@ -76,7 +76,7 @@ class Birth:
     """One birth on its way; what it has made is undone if it fails."""
 
     __slots__ = (
-        "cgroup", "config", "fifo", "filter", "hand", "kinds", "master", "moved", "options", "program", "proxy",
+        "cgroup", "config", "fifo", "filter", "hand", "held", "kinds", "master", "moved", "options", "program", "proxy",
         "root", "state", "store",
     )  # fmt: skip
 
@@ -90,6 +90,7 @@ class Birth:
         handover.check_terminal(self.config.process, options)
         if options.no_pivot:
             rootfs_propagation.check_no_pivot(self.config.linux.rootfs_propagation)
+        hooks.check(self.config.hooks, waits=options.waits)
         if self.config.annotations:
             user.keep_groups(self.config.annotations, self.config.process.user)
         self.kinds = namespaces.flags(self.config.linux.namespaces)
@@ -101,6 +102,7 @@ class Birth:
         self.master: int | None = None
         self.fifo: int | None = None
         self.moved: Moved | None = None
+        self.held: dict[str, int] = {}  # its namespaces, for hooks
         self.proxy: Proxy | None = None  # to `options.manager`, for who waits for the process
         self.store.claim()
         try:
@@ -256,11 +258,13 @@ class Birth:
         told = hooks.Told(self.state, CREATING, self.hand.pid)
         hooks.run_outside("prestart", listed.prestart, told)
         hooks.run_outside("createRuntime", listed.create_runtime, told)
+        if listed.create_container or (listed.start_container and not self.options.waits):
+            self.held = namespaces.hold(self.config.linux.namespaces, self.hand)
         if listed.create_container:
             from minirunc.container import enter
 
             told = hooks.Told(self.state, CREATING, self.pid_inside())
-            enter.run_create_container_hooks(self.config, told, self.hand, self.root)
+            enter.run_create_container_hooks(self.config, told, self.hand, self.root, self.held)
 
     def pid_inside(self) -> int:
         """The process's pid as its own pid namespace counts it."""
@@ -322,6 +326,8 @@ class Birth:
             self._undo(error)
             raise
         self.hand.close()
+        for fd in self.held.values():
+            posix.close(fd)
         if self.moved:
             self.moved.close()
         if self.cgroup >= 0:
@@ -335,7 +341,7 @@ class Birth:
             from minirunc.container import enter
 
             pid = procfs.ns_pid(self.hand.pid)  # a filter may be on that forbids the hand to say it
-            enter.run_start_container_hooks(self.state, self.config, pid, self.filter)
+            enter.run_start_container_hooks(self.state, self.config, pid, self.filter, self.held)
 
     def run_poststart(self) -> None:
         """After the process was released; a failure ends the container (runtime-spec 1.3)."""
@@ -345,6 +351,8 @@ class Birth:
 
     def _undo(self, error: BaseException) -> None:
         """Nothing is left of a birth that failed."""
+        for fd in self.held.values():
+            posix.close(fd)
         if self.master is not None:
             posix.close(self.master)
         if self.cgroup >= 0 and isinstance(error, Error):

@@ -140,7 +140,8 @@ def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
 
     Returns the flags that are left for the last clone3.
     """
-    if flags & CLONE_NEWUSER:
+    own = bool(flags & CLONE_NEWUSER)
+    if own:
         with hand.batch() as do:
             first = flags & (CLONE_PARENT | CLONE_INTO_CGROUP | CLONE_NEWUSER)
             do.forks(do.clone3(first, cgroup=max(cgroup, 0)))
@@ -152,20 +153,28 @@ def _new_time(hand: Hand, config: Config, cgroup: int, flags: int) -> int:
         do.unshare(CLONE_NEWTIME)
     from minirunc.config.linux import time_offsets
 
+    if own:
+        _reachable(hand, now=True)
     time_offsets.apply(config.linux.time_offsets, hand.pid)
+    if own:
+        _reachable(hand, now=False)
     return flags
 
 
 def _map_ids(hand: Hand, config: Config) -> None:
     from minirunc.config.linux import gid_mappings, uid_mappings
 
-    ordinary = posix.geteuid() != 0
-    if ordinary:
-        # /proc/PID of who is not dumpable is root's. Nobody but its own user can reach it, and nobody is inside yet.
-        with hand.batch() as do:
-            do.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    _reachable(hand, now=True)
     uid_mappings.apply(config.linux.uid_mappings, hand.pid)
     gid_mappings.apply(config.linux.gid_mappings, hand.pid)
-    if ordinary:
+    _reachable(hand, now=False)
+
+
+def _reachable(hand: Hand, *, now: bool) -> None:
+    """Whether an ordinary user may write to the /proc/PID of his hand: that of who is not dumpable is root's.
+
+    For a new user namespace alone: nobody but that user can reach the hand, as nobody is inside yet.
+    """
+    if posix.geteuid() != 0:
         with hand.batch() as do:
-            do.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+            do.prctl(PR_SET_DUMPABLE, int(now), 0, 0, 0)

@@ -62,25 +62,38 @@ class Options:
         self.seccomp = seccomp  # the container's
 
 
-def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | None = None, unit: str = "") -> None:
+def join(
+    hand: Hand,
+    pid: int,
+    listed: list[Namespace],
+    cgroups: list[str] | None = None,
+    unit: str = "",
+    held: dict[str, int] | None = None,
+) -> None:
     """Put the hand into the namespaces of `pid`, and into the first of `cgroups` that takes it; they are `unit`'s.
 
-    Where the container has no mount namespace of its own, its root is what chroot(2) made it.
+    `held` are these namespaces as namespaces.hold has them. Where the container has no mount namespace of its own, its
+    root is what chroot(2) made it.
     """
     kinds = namespaces.flags(listed)
     # Who is in a cgroup namespace cannot go to a cgroup from outside of it where cgroup2 is mounted with nsdelegate, as
     # systemd does: so the container's own is entered after its cgroup.
     late = CLONE_NEWCGROUP if namespaces.is_new(listed, "cgroup") else 0
+    fds = {kind: hand.send_fd(fd) for kind, fd in (held or {}).items()}
     with hand.batch() as do:
         # The cgroup's directory is looked up outside: it may be out of reach from inside.
         found = [do.tolerate(do.openat(AT_FDCWD, path, O_DIRECTORY | O_CLOEXEC)) for path in cgroups or []]
         process = do.pidfd_open(pid)
         if late:
-            own = do.openat(AT_FDCWD, f"/proc/{pid}/ns/cgroup", O_RDONLY | O_CLOEXEC)
+            own = fds.get("cgroup") or do.openat(AT_FDCWD, f"/proc/{pid}/ns/cgroup", O_RDONLY | O_CLOEXEC)
         if not namespaces.is_new(listed, "mount"):
             root = do.openat(AT_FDCWD, f"/proc/{pid}/root", O_PATH | O_DIRECTORY | O_CLOEXEC)
         if kinds:
-            if kinds & ~late:
+            if fds:
+                for kind in sorted(fds, key="user".__ne__):  # first what gives the rights to enter the others
+                    if namespaces.FLAGS[kind] != late:
+                        do.setns(fds[kind], namespaces.FLAGS[kind])
+            elif kinds & ~late:
                 do.setns(process, kinds & ~late)
             if kinds & CLONE_NEWUSER:
                 user.hide(do)
@@ -97,13 +110,17 @@ def join(hand: Hand, pid: int, listed: list[Namespace], cgroups: list[str] | Non
         do.setsid()
 
 
-def _join(hand: Hand, state: State, listed: list[Namespace], cgroups: list[str] | None) -> None:
+def _join(
+    hand: Hand, state: State, listed: list[Namespace], cgroups: list[str] | None, held: dict[str, int] | None = None
+) -> None:
     try:
-        join(hand, state.pid, listed, cgroups, state.unit)
+        join(hand, state.pid, listed, cgroups, state.unit, held)
     except SyscallError as error:
-        if error.errno != ESRCH:
-            raise
-        raise StateError(_STOPPED) from None
+        if error.errno == ESRCH:
+            raise StateError(_STOPPED) from None
+        if error.errno in (EPERM, EACCES) and not held and posix.geteuid() != 0:  # it is still the hand, and hidden
+            error.add_note("an ordinary user cannot enter what waits for `start`")
+        raise
     check_joined(state)
 
 
@@ -306,14 +323,17 @@ class Entry:
             posix.close(self.master)
 
 
-def run_create_container_hooks(config: Config, told: hooks.Told, process: Hand, root: int) -> None:
+def run_create_container_hooks(
+    config: Config, told: hooks.Told, process: Hand, root: int, held: dict[str, int]
+) -> None:
     """In the namespaces of the process, with its rights, before it changes its root; raises Error.
 
     `root` is its new root's fd: the hooks are there, as in runc, though the path may be out of reach for its user.
+    `held`: of namespaces.hold.
     """
 
     def go(hand: Hand, hook: Hook) -> None:
-        join(hand, process.pid, config.linux.namespaces)
+        join(hand, process.pid, config.linux.namespaces, held=held)
         inside = hand.send_fd(ours)
         with hand.batch() as do:
             do.fchdir(inside)
@@ -328,12 +348,17 @@ def run_create_container_hooks(config: Config, told: hooks.Told, process: Hand, 
         posix.close(ours)
 
 
-def run_start_container_hooks(state: State, config: Config, pid_inside: int, seccomp: "Filter | None") -> None:
-    """In the container, by programs of the container: with the user, rights, limits, filter, cgroup of its process."""
+def run_start_container_hooks(
+    state: State, config: Config, pid_inside: int, seccomp: "Filter | None", held: dict[str, int] | None = None
+) -> None:
+    """In the container, by programs of the container: with the user, rights, limits, filter, cgroup of its process.
+
+    `held`: of namespaces.hold, where the caller has them.
+    """
 
     def go(hand: Hand, hook: Hook) -> None:
         process = _as_process(hook, config.process)
-        _join(hand, state, config.linux.namespaces, _cgroups(state, ""))
+        _join(hand, state, config.linux.namespaces, _cgroups(state, ""), held)
         _join_rdt(hand, state, config.linux)
         launch.inherit(config.linux, hand)
         umask = process.user.umask

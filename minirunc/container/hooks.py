@@ -9,7 +9,7 @@ import posix
 from select import POLLIN, poll
 
 from minirunc.base import jsontext, log
-from minirunc.base.errors import Error, SyscallError
+from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.config.hooks import Hook, Hooks
 from minirunc.container.store import State
 from minirunc.kernel import procfs
@@ -54,6 +54,13 @@ class Told:
         self.text = state_text(state, status, pid)
         self.bundle = state.bundle
         self.annotations = state.annotations
+
+
+def check(listed: Hooks | None, *, waits: bool) -> None:
+    """The hand that waits for `start` is hidden from its own user, too, and nobody is there to ask it."""
+    if waits and listed and listed.start_container and posix.geteuid() != 0:
+        why = "an ordinary user cannot enter what waits for `start`: `run` it"
+        raise ConfigError("hooks.startContainer", why)
 
 
 def kinds(listed: Hooks | None) -> list[str]:

@@ -91,6 +91,23 @@ def flags(namespaces: list[Namespace], *, new: bool = False) -> int:
     return bits
 
 
+def hold(namespaces: list[Namespace], hand: Hand) -> dict[str, int]:
+    """Those that the hand is in, an fd of ours for each kind; from the host's root.
+
+    It opens them itself: as it is not dumpable, an ordinary user may neither look at them by its pid nor join them by a
+    pidfd (PTRACE_MODE_READ in ptrace(2)).
+    """
+    names = {"mount": "mnt", "network": "net"}
+    kinds = [namespace.type for namespace in namespaces]
+    with hand.batch() as do:
+        fds = [do.openat(AT_FDCWD, f"/proc/self/ns/{names.get(kind, kind)}", O_RDONLY | O_CLOEXEC) for kind in kinds]
+    held = {kind: hand.receive_fd(fd) for kind, fd in zip(kinds, fds, strict=True)}
+    with hand.batch() as do:
+        for fd in fds:
+            do.close(fd)
+    return held
+
+
 def join(namespaces: list[Namespace], hand: Hand) -> None:
     """Enter those given by path, from outside.
 
