@@ -12,7 +12,7 @@ from minirunc.base.errors import Error
 from minirunc.cgroup import oom
 from minirunc.container import status
 from minirunc.container.store import State
-from minirunc.kernel import hand, procfs
+from minirunc.kernel import hand, hand_gone, procfs
 
 _PATIENCE_S = 1.0
 _PAUSE_MS = 1
@@ -41,6 +41,16 @@ def warn(state: State) -> None:
     """Say why SIGKILL ended it, if the kernel killed in its cgroup for want of memory."""
     if figures := _of_a_kill(state):
         log.warning(f"container process was OOM-killed: {figures}")
+
+
+def say_of_birth(error: Error, state: State, cgroup: int, pid: int, *, limited: bool) -> None:
+    """Add to the error of a birth that failed that the kernel has killed the hand `pid` in its cgroup, or may have."""
+    if oom.killed(cgroup):
+        figures = oom.figures(cgroup)
+        error.add_note(f"container init was OOM-killed (memory limit too low?): during create: {figures}")
+    elif state.unit and limited and oom.is_gone(cgroup) and hand_gone.was_killed(pid):
+        gone = f"{state.unit} is gone, and what was counted with it"
+        error.add_note(f"container init was possibly OOM-killed (memory limit too low?): during create: {gone}")
 
 
 def _of_a_kill(state: State) -> str:

@@ -356,26 +356,16 @@ class Birth:
         if self.master is not None:
             posix.close(self.master)
         if self.cgroup >= 0 and isinstance(error, Error):
-            self._say_if_killed(error)
+            from minirunc.container import begun  # something went wrong
+
+            limited = bool(self.config.linux.resources.memory)
+            begun.say_of_birth(error, self.state, self.cgroup, self.hand.pid, limited=limited)
         if self.moved:
             self.moved.undo()
         self.hand.kill()
         self._undo_outside()
         if self.config.hooks:
             hooks.run_poststop(self.config.hooks.poststop, hooks.Told(self.state, STOPPED, 0))
-
-    def _say_if_killed(self, error: Error) -> None:
-        from minirunc.cgroup import oom  # something went wrong
-
-        if oom.killed(self.cgroup):
-            figures = oom.figures(self.cgroup)
-            error.add_note(f"container init was OOM-killed (memory limit too low?): during create: {figures}")
-        elif self.state.unit and self.config.linux.resources.memory and oom.is_gone(self.cgroup):
-            from minirunc.kernel import hand_gone
-
-            if hand_gone.was_killed(self.hand.pid):
-                gone = f"{self.state.unit} is gone, and what was counted with it"
-                error.add_note(f"container init was possibly OOM-killed (memory limit too low?): during create: {gone}")
 
     def _undo_outside(self) -> None:
         if self.cgroup >= 0:
