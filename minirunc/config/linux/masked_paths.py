@@ -9,6 +9,7 @@ from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_FLAG,
     FSCONFIG_SET_STRING,
     FSMOUNT_CLOEXEC,
     FSOPEN_CLOEXEC,
@@ -108,6 +109,8 @@ class _Covers:
             if self.label:
                 context, _, value = self.label.partition("=")
                 do.fsconfig(fs, FSCONFIG_SET_STRING, context, value)
+            do.fsconfig(fs, FSCONFIG_SET_STRING, "source", "tmpfs")  # as mountinfo shows it
+            do.fsconfig(fs, FSCONFIG_SET_FLAG, "ro", None)
             do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_blocks", "1")
             do.fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1")
             do.fsconfig(fs, FSCONFIG_CMD_CREATE, None, None)
