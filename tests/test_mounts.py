@@ -483,6 +483,7 @@ def test_bad_mount_is_refused(minirunc: Runtime, bundle: Callable[..., Bundle], 
         made.config["mounts"].remove(PROC)
     made.mount(destination, kind, source, *(words(",".join(options)) and options[0].split(",")))
     place = (
+        "unable to start container process: error during container init: "
         f'error mounting \\"{source}\\" to rootfs at \\"{destination}\\" (mounts[{len(made.config["mounts"]) - 1}]): '
     )
     err = refusal(minirunc, made)

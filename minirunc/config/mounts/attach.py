@@ -6,7 +6,7 @@ elsewhere (CVE-2019-16884, CVE-2019-19921, CVE-2021-30465). Sources: mount_setat
 
 from posix import close
 
-from minirunc.base.errors import Error, SyscallError
+from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.config.mounts import Mount, target
 from minirunc.config.mounts.options import CLEARABLE, Options, attributes, chosen_flags, parse_options
 from minirunc.config.mounts.target import Job, Place
@@ -89,6 +89,8 @@ def one(index: int, mount: Mount, place: Place) -> None:
 
 def note(error: Error, index: int, mount: Mount) -> None:
     error.add_note(f'error mounting "{mount.source}" to rootfs at "{mount.destination}" (mounts[{index}])')
+    if not isinstance(error, SyscallError | ConfigError):
+        error.add_note("error during container init")  # to a system call's error a birth adds it, wherever it was
 
 
 def _one(mount: Mount, place: Place) -> None:
