@@ -13,6 +13,8 @@ from minirunc.kernel import cgroupfs, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from minirunc.config import Config
     from minirunc.config.hooks import Hook
 
@@ -53,10 +55,9 @@ def start(store: Store, manager: str = "") -> None:
             from minirunc.container import notify
 
             proxy, pidfd = notify.of_start(store, manager), _pidfd(state)
+        begun = _begun(state)
         _release(store)
-        if status.memory_limited(state):
-            from minirunc.container import begun
-
+        if begun:
             begun.check(state)
     finally:
         posix.close(lock)
@@ -64,6 +65,16 @@ def start(store: Store, manager: str = "") -> None:
         _poststart_hooks(store, state)
     if proxy and pidfd is not None:
         proxy.until_ready(pidfd, state.pid)
+
+
+def _begun(state: State) -> "ModuleType | None":
+    """What watches the process begin, where it may not. Imported before it does: containerd looks for what the kernel
+    kills for want of memory from the moment we are gone, so that is to be soon."""
+    if not status.memory_limited(state):
+        return None
+    from minirunc.container import begun
+
+    return begun
 
 
 def _release(store: Store) -> None:
