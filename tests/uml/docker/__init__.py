@@ -1,0 +1,1 @@
+"""Docker with runc and with minirunc, in User-Mode Linux."""
