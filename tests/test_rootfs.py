@@ -330,6 +330,7 @@ def test_masked_paths(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
     directories = [mounts[point] for point in ("/one", "/two", "/proc/tty")]
     assert len({mount.device for mount in directories}) == 1
     assert all(mount.fs_type == "tmpfs" and "ro" in mount.options for mount in directories)
+    assert all(mount.source == "tmpfs" and "ro" in mount.superblock for mount in directories)
     assert not {"/link", "/absent"} & set(mounts)
     assert (made.rootfs / "one/secret").read_text() == "secret\n"
 
