@@ -49,6 +49,12 @@ def test_each_listed_namespace_is_new(minirunc: Runtime, bundle: Callable[..., B
     assert {kind: link for kind, link in inside.namespaces(result.out).items() if link == ours[kind]} == {}
 
 
+def test_message_queues_belong_to_the_user_namespaces_root(minirunc: Runtime, bundle: Callable[..., Bundle]) -> None:
+    """/dev/mqueue belongs to who made the ipc namespace, so this is made by root inside."""
+    result = minirunc.run(mapped(bundle("stat -c '%u:%g %a' /dev/mqueue; chmod 1770 /dev/mqueue")))
+    assert (result.status, result.out, result.err) == (0, "0:0 1777\n", "")
+
+
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in ("mount", "user")])
 def test_unlisted_namespace_is_the_runtimes(minirunc: Runtime, bundle: Callable[..., Bundle], kind: str) -> None:
     """linux.namespaces: what is not listed MUST be inherited; each of the others is new all the same."""

@@ -19,6 +19,7 @@ from minirunc.kernel.constants import (
     CGROUP2_SUPER_MAGIC,
     CLONE_INTO_CGROUP,
     CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
@@ -60,6 +61,8 @@ def enter(
         config.linux.gid_mappings = gid_mappings.joined(config.linux.gid_mappings, hand.pid)
     new = namespaces.flags(listed, new=True)
     flags = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP) | CLONE_PARENT
+    if kinds & CLONE_NEWUSER:
+        flags &= ~CLONE_NEWIPC  # `_settle` makes it
     # From the cgroup namespace of others the cgroup may be out of reach (mount option nsdelegate).
     moved = cgroup >= 0 and bool(kinds & ~new & CLONE_NEWCGROUP)
     if cgroup >= 0 and not moved:
@@ -92,6 +95,8 @@ def _settle(do: Batch, config: Config, kinds: int, new: int) -> None:
     """The first steps inside: what the namespaces are to hold."""
     if kinds & CLONE_NEWUSER:
         user.be_root(do)
+        if new & CLONE_NEWIPC:
+            do.unshare(CLONE_NEWIPC)  # now: /dev/mqueue belongs to who makes it (mq_overview(7)), and to nobody else
     do.umask(0)  # modes are meant as they are given
     do.setsid()
     if new & CLONE_NEWCGROUP:
