@@ -9,4 +9,5 @@ def block(heading: str, number: int = 0) -> str:
     """The text of a fenced block, without its fences: `block("### containerd")` is the first below that heading."""
     _, _, below = (CHECKOUT / "README.md").read_text().partition(f"\n{heading}\n")
     section = re.split(r"^#{1,3} ", below, maxsplit=1, flags=re.MULTILINE)[0]
-    return re.findall(r"^```\w*\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[number]
+    blocks: list[str] = re.findall(r"^```\w*\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    return blocks[number]
