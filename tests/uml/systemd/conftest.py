@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -47,6 +48,15 @@ class UserManager:
     where = ("env", f"XDG_RUNTIME_DIR={runtime}")  # as his login tells his programs
     prefix = ("setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", *where)
 
+    @classmethod
+    def started(cls) -> Self:
+        """To be called once; it is switched off with the kernel."""
+        # The host's file is below an overlay.
+        with Path("/etc/passwd").open("a") as file:
+            file.write(f"minirunc-user:x:{USER}:{USER}::/:/bin/sh\n")
+        systemctl("start", f"user@{USER}.service")
+        return cls()
+
     def run(self, command: Sequence[str]) -> str:
         """What the command prints, as he."""
         return subprocess.run([*self.prefix, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -54,12 +64,8 @@ class UserManager:
 
 @pytest.fixture(scope="session")
 def user_manager() -> UserManager:
-    """Started when it is first needed; the kernel is switched off with it."""
-    # The host's file is below an overlay.
-    with Path("/etc/passwd").open("a") as file:
-        file.write(f"minirunc-user:x:{USER}:{USER}::/:/bin/sh\n")
-    systemctl("start", f"user@{USER}.service")
-    return UserManager()
+    """Started when it is first needed."""
+    return UserManager.started()
 
 
 @pytest.fixture
