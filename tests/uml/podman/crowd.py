@@ -35,20 +35,20 @@ def ask(podman: Podman, method: str, path: str, body: object = None) -> tuple[in
 
 
 def fifty_at_once(do: Stage) -> None:
-    """All started at the same time, each with its own end; then all are removed at the same time."""
+    """All are made at the same time, then all are started at the same time; half of them are the other runtime's."""
     podman = do.engine
     assert isinstance(podman, Podman)
-    names = [f"c{number}" for number in range(COUNT)]
+    names = [f"crowd{number}" for number in range(COUNT // 2)]
 
     def create(name: str) -> int:
-        body = {"name": name, "image": IMAGE, "command": ["sh", "-c", f"exit {name[1:]}"], "netns": {"nsmode": "none"}}
+        body = {"name": name, "image": IMAGE, "command": ["sleep", "1000"], "netns": {"nsmode": "none"}}
         return ask(podman, "POST", "containers/create", body)[0]
+
+    def start(name: str) -> int:
+        return ask(podman, "POST", f"containers/{name}/start")[0]
 
     with podman.service(), ThreadPoolExecutor(COUNT) as pool:
         do.keep(["create"], 0, str(set(pool.map(create, names))))
-        started = pool.map(lambda name: ask(podman, "POST", f"containers/{name}/start")[0], names)
-        do.keep(["start"], 0, str(set(started)))
-        ended = pool.map(lambda name: ask(podman, "POST", f"containers/{name}/wait?condition=exited")[1], names)
-        do.keep(["wait"], 0, str(list(ended)))
-        removed = pool.map(lambda name: ask(podman, "DELETE", f"containers/{name}?force=true")[0], names)
-        do.keep(["rm"], 0, str(set(removed)))
+        do.keep(["start"], 0, str(set(pool.map(start, names))))
+        running = ask(podman, "GET", 'containers/json?filters={"status":["running"],"name":["crowd"]}')[1]
+        do.keep(["ps"], 0, "\n".join(sorted(one["Names"][0] for one in running)))

@@ -39,10 +39,8 @@ WHERE_THE_DRIVER_MATTERS = [
     scenes.limits,
     scenes.paused,
     scenes.out_of_memory,
-    scenes.as_systemd,
-    scenes.signals,
 ]
-OF_A_USER = [scenes.run_with_options, scenes.limits, scenes.execs]
+OF_A_USER = [scenes.run_with_options, scenes.limits]
 IN_CRUNS_WAY = [scenes_crun.no_cgroup, scenes_crun.groups_kept]
 
 BLOTS = (
