@@ -18,7 +18,7 @@ def limits(do: Stage) -> None:
     do("run", "--detach", "--name=box1", *few, *disk, "box", "sleep", "1000")
     do("exec", "box1", *LIMITS)
     do(*STATS, "box1")
-    do("update", "--memory=96m", "--cpus=0.7", "--cpu-shares=262144", "--pids-limit=40", "box1")
+    do("update", "--memory=96m", "--memory-swap=160m", "--cpus=0.7", "--cpu-shares=262144", "--pids-limit=40", "box1")
     do("exec", "box1", *LIMITS)
     do(*STATS, "box1")
     do("exec", "box1", "sh", "-c", FORKS)
