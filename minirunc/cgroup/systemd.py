@@ -62,6 +62,14 @@ def check_running() -> None:
         ) from None
 
 
+def is_of_root() -> bool:
+    """Whether the host's systemd runs as the user who is root here; rootless Podman's root, say, is another."""
+    try:
+        return posix.stat("/run/systemd/system", follow_symlinks=False).st_uid == 0
+    except OSError:
+        return True  # check_running() tells
+
+
 def unit_for(cgroups_path: str, container_id: str, *, user: bool) -> Unit:
     """From `slice:prefix:name`; `user`: a unit of the user's own systemd. Raises ConfigError."""
     if cgroups_path:

@@ -71,10 +71,10 @@ def _unit(state: "State", cgroups_path: str, manager: "Systemd") -> "tuple[Unit,
 
 
 def _manager() -> "Systemd":
-    """Who is asked: an ordinary user's units are his own systemd's."""
-    from minirunc.cgroup.systemd import Systemd
+    """Who is asked: an ordinary user's units are his own systemd's, also if he is root of a user namespace."""
+    from minirunc.cgroup.systemd import Systemd, is_of_root
 
-    return Systemd(user=posix.geteuid() != 0)
+    return Systemd(user=posix.geteuid() != 0 or not is_of_root())
 
 
 def _make_unit(state: "State", config: "Config", pid: int) -> int:

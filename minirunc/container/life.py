@@ -137,7 +137,11 @@ def kill(store: Store, number: int, *, everyone: bool = False) -> None:
     if number == SIGKILL and "pid" not in state.namespaces:
         _kill_all(store, state)  # there is no init whose end would end the others
         return
-    _signal(state, number)
+    try:
+        _signal(state, number)
+    except StateError:
+        if not everyone:  # else it is as well that it has ended since
+            raise
 
 
 def _signal(state: State, number: int) -> None:

@@ -88,6 +88,20 @@ def test_all_of_a_life(minirunc: Runtime, his: Callable[[str], Bundle], user_man
     assert (cgroup.exists(), user_listed(user_manager, f"*{id}*")) == (False, "")
 
 
+def test_root_of_his_user_namespace(minirunc: Runtime, his: Callable[[str], Bundle], user_manager: UserManager) -> None:
+    """Where he is root, as with rootless Podman, it is his manager all the same: the host's is another root's."""
+    made = his("cat /sys/fs/cgroup/pids.max; exec sleep 1000")
+    made.without_namespace("user")
+    del made.linux["uidMappings"], made.linux["gidMappings"]
+    minirunc.prefix += ["unshare", "--user", "--map-root-user"]
+    id = minirunc.start(made, before=BY_SYSTEMD)
+    found = minirunc.cgroup(id)
+    listed = user_listed(user_manager, f"*{id}*")
+    minirunc.ok("delete", "--force", id)
+    assert found == CGROUP2 / f"{user_manager.cgroup}/user.slice/{scope(id)}"[1:]
+    assert scope(id) in listed
+
+
 def test_from_within_his_manager(minirunc: Runtime, his: Callable[[str], Bundle], user_manager: UserManager) -> None:
     """Called by a unit of his, as a desktop's terminal or Podman's API service is."""
     made = his("sleep 1000")
