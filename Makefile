@@ -112,7 +112,7 @@ endef
 	@touch $@
 
 .venv/dev: .venv/runtime pyproject.toml
-	@$(say) 'installing pytest, hypothesis, ruff, mypy and atheris in .venv'
+	@$(say) 'installing pytest, hypothesis, grpcio, ruff, mypy and atheris in .venv'
 	@$(call pip,p["optional-dependencies"]["dev"])
 	@touch $@
 

@@ -22,7 +22,7 @@ def kill(settings: Settings, container_id: str, signal: str = "SIGTERM", *, all:
 def number(text: str) -> int:
     """The number of a signal: digits, or its name in any case, with or without SIG."""
     if text.isascii() and text.isdigit():
-        if len(text) < 20 and int(text) <= 64:
+        if len(text) < 20 and int(text) < 1 << 31:  # an int's; which of them are signals the kernel says
             return int(text)
     else:
         found = getattr(_signal, "SIG" + text.upper().removeprefix("SIG"), None)

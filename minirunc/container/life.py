@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from minirunc.config.hooks import Hook
 
 ENXIO = 6
+EINVAL = 22
 SIGKILL = 9
 _PATIENCE_S = 10.0  # with another process that makes, starts or deletes the container
 _PATIENCE_FORCED_S = 2.0
@@ -152,6 +153,10 @@ def _signal(state: State, number: int) -> None:
         procfs.send_signal(pidfd, number)
     except ProcessLookupError:
         raise StateError(f"container not running: {state.id}") from None
+    except SyscallError as error:
+        if error.errno == EINVAL:
+            raise Error("unable to signal init: invalid argument") from None  # runc's words
+        raise
     finally:
         posix.close(pidfd)
 

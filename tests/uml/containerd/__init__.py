@@ -1,0 +1,1 @@
+"""containerd with its shim for runc, called by ctr and, as by Kubernetes, over CRI."""
