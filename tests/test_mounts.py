@@ -488,7 +488,6 @@ def test_bad_mount_is_refused(minirunc: Runtime, bundle: Callable[..., Bundle], 
     )
     err = refusal(minirunc, made)
     assert place + why.replace('"', '\\"') in err or (place in err and why.replace('"', '\\"') in err)
-    assert "unable to start container process: error during container init: error mounting" in err
     assert err.count("\n") == 1
 
 
