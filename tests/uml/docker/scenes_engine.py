@@ -1,6 +1,7 @@
 """Containers that live longer than the engine, and users who are others outside."""
 
 import signal
+from pathlib import Path
 
 from tests.ground.compare import Scene, Stage
 from tests.uml.docker.engine import Docker
@@ -17,12 +18,12 @@ def restart_of_the_engine(do: Stage) -> None:
     do("run", "--detach", "--name=paused", "box", "sleep", "1000")
     do("run", "--detach", "--name=ends", "box", *ENDS)
     do("pause", "paused")
-    end = do.quietly("inspect", "--format={{.GraphDriver.Data.MergedDir}}", "ends").strip()
+    root = do.quietly("inspect", "--format={{.GraphDriver.Data.MergedDir}}", "ends").strip()
     for number in (signal.SIGTERM, signal.SIGKILL):
         do.until("started", "logs", "lives")
         do.engine.stop(number)
-        with open(f"{end}/end", "w"):
-            pass
+        if number == signal.SIGTERM:
+            Path(root, "end").touch()
         do.engine.start()
         do.until("exited 9", "inspect", STATE, "ends")
         do("ps", "--format={{.Names}} {{.Status}}")

@@ -16,22 +16,19 @@ WORDS = (
     (r"config.json: hostname: has 65 bytes, the kernel takes 64", "hostname"),
     (r"config.json: linux.seccomp.syscalls\[0\].action: (.* for seccomp): expected one of SCMP_ACT_.*TRAP", r"\1"),
 )
-PROGRAMS = ("nothing", "/nothing", "/plain", "/plain/program")
+PROGRAMS = ("nothing", "/plain", "/plain/program")
 # Debian's runc 1.1 says 1 and "permission denied" (126); runc 1.5 what is here, and so does minirunc.
 CHANGED = (
     (255, "exec /garbage: exec format error", "run", "--rm", "box", "/garbage"),
-    (255, "exec /garbage: exec format error", "run", "--rm", "-t", "box", "/garbage"),
     (125, 'exec: "/etc": is a directory', "run", "--rm", "box", "/etc"),
 )
 
 
 def programs(do: Stage) -> None:
-    """That are not there, or are none."""
+    """That are not there, or are none; in a directory that is none."""
     for program in PROGRAMS:
         do("run", "--rm", "box", program)
     do("run", "--rm", "--entrypoint=", "box", "")
-    do("run", "--rm", "--user=1000", "--workdir=/root", "box", "true")
-    do("run", "--rm", "--user=nobody-of-that-name", "box", "true")
     do("run", "--name=box1", "box", "nothing")
     do("inspect", "--format={{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "box1")
     do("run", "--detach", "--name=box2", "box", "sleep", "1000")
@@ -39,45 +36,29 @@ def programs(do: Stage) -> None:
         do("exec", "box2", program)
     do("exec", "--workdir=/nothing", "box2", "true")
     do("exec", "--workdir=/plain", "box2", "true")
-    do("exec", "--user=nobody-of-that-name", "box2", "true")
     do("exec", "--detach", "box2", "nothing")
     do.terminal("exec", "-it", "box2", "nothing")
     do.terminal("run", "--rm", "-it", "box", "nothing")
 
 
 def options(do: Stage) -> None:
-    """That the runtime, or the kernel, refuses."""
-    box = ["box", "true"]
+    """That the runtime, or the kernel, refuses; a source that the engine misses."""
     for option in (
         "--mount=type=bind,source=/nothing,target=/mnt",
         "--volume=/etc/hostname:/tmp",
         "--volume=/tmp:/etc/passwd",
         "--tmpfs=/x:size=nonsense",
-        "--tmpfs=/x:nonsense",
         "--workdir=/plain",
-        "--sysctl=kernel.nothing=1",
         "--sysctl=net.ipv4.nothing=1",
         "--sysctl=net.ipv4.ip_forward=nonsense",
         "--ulimit=nofile=99999999999",
         "--oom-score-adj=2000",
-        "--device=/dev/nothing",
-        "--device-cgroup-rule=x 1:1 rwm",
         "--device-cgroup-rule=c 1:1 xyz",
-        "--cap-add=NOTHING",
-        "--security-opt=seccomp=/nothing",
-        "--security-opt=apparmor=nothing",
-        "--security-opt=nonsense",
         "--cgroup-parent=/a/../../b",
-        "--device-write-bps=/dev/nothing:1mb",
-        "--pid=container:nothing",
-        "--network=nothing",
-        "--runtime=nothing",
         "--hostname=" + "x" * 65,
-        "--cpus=100",
-        "--cpuset-cpus=7",
+        "--security-opt=seccomp=/run/share/wrong.json",
     ):
-        do("run", "--rm", option, *box)
-    do("run", "--rm", "--security-opt=seccomp=/run/share/wrong.json", *box)
+        do("run", "--rm", option, "box", "true")
     do("ps", "--all")
 
 

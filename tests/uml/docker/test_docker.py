@@ -1,5 +1,7 @@
 """Docker shows of a container what it shows with runc."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.ground.compare import Scene, Stage, compare
@@ -7,7 +9,6 @@ from tests.uml.docker import scenes, scenes_engine, scenes_errors, scenes_limits
 from tests.uml.docker.conftest import Pair
 
 BLOTS = [*scenes.BLOTS, *scenes_errors.WORDS]
-ONCE = [scenes_limits.many, *scenes_engine.SURVIVAL]
 
 
 def name(scene: Scene) -> str:
@@ -15,7 +16,9 @@ def name(scene: Scene) -> str:
     return scene.__name__
 
 
-@pytest.mark.parametrize("scene", [*scenes.ALL, *scenes_errors.ALL, *scenes_limits.ALL, *ONCE], ids=name)
+@pytest.mark.parametrize(
+    "scene", [*scenes.ALL, *scenes_errors.ALL, *scenes_limits.ALL, *scenes_engine.SURVIVAL], ids=name
+)
 def test_docker(request: pytest.FixtureRequest, cgroupfs: Pair, scene: Scene) -> None:
     """The scene with the cgroupfs driver."""
     compare(request, scene, cgroupfs, "Docker, cgroupfs", BLOTS)
@@ -39,3 +42,26 @@ def test_what_runc_has_changed_since(cgroupfs: Pair, status: int, words: str, ca
     stage = Stage(cgroupfs[1])
     assert words in stage(*call)
     assert stage.seen[0].status == status
+
+
+def test_fifty_at_once(cgroupfs: Pair) -> None:
+    """Made, started and killed all together; by the API, as fifty clients would take most of the time."""
+    docker = cgroupfs[1]
+    names = [f"box{number}" for number in range(50)]
+    body = {"Image": "box", "Cmd": ["sleep", "1000"], "HostConfig": {"PidsLimit": 9}}
+
+    def run(name: str) -> str:
+        docker.ask("POST", f"/containers/create?name={name}", body)
+        docker.ask("POST", f"/containers/{name}/start")
+        return str(docker.ask("GET", f"/containers/{name}/json")["State"]["Status"])
+
+    def kill(name: str) -> int:
+        docker.ask("POST", f"/containers/{name}/kill")
+        return int(docker.ask("POST", f"/containers/{name}/wait")["StatusCode"])
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert set(pool.map(run, names)) == {"running"}
+        assert len(docker.ask("GET", "/containers/json")) == len(names)
+        assert set(pool.map(kill, names)) == {137}
+    docker.clean()
+    assert docker.ask("GET", "/containers/json?all=1") == []
