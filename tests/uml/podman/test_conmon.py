@@ -185,7 +185,7 @@ BLOTS = (
     # Debian's runc complains of a device it asks systemd for; into its log, which is the container's output here.
     (r"(?m)^.*10:200.*\n?", ""),
     # Debian's runc: of the cgroup of a unit that systemd has removed already.
-    (r'(?m)^time="TIME" level=warning msg="(freezer not supported|lstat).*\n?', ""),
+    (r'(?m)^time="TIME" level=warning msg="(freezer not supported|lstat|unable to get oom kill).*\n?', ""),
 )
 SCENES = [life, execs, failures, terminal, out_of_memory, pod]
 

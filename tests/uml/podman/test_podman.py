@@ -62,7 +62,7 @@ BLOTS = (
     (r"(?:unable to start container process: )?(container init was OOM-killed \(memory limit too low\?\)).*", r"\1"),
     (r'Error: (?:OCI runtime error: )?(runc: .*exec: "/etc"): .*', r"Error: \1: is a directory"),
     (r"(?:error during container init: )?(error mounting \S+ to rootfs at ./etc.).*(: not a directory).*", r"\1\2"),
-    (r"error running (?:prestart )?hook #0: (?:error running hook|\S+): ", "error running hook: "),
+    (r"(?:error during container init: )?error running (?:prestart )?hook #0: (?:error running hook|\S+): ", "hook: "),
     (r"(error during container init: ).*sys/net/nosuch.*(: no such file or directory)", r"\1\2"),
     (r'(runc create failed: ).*(unified resource "nosuch.max")', r"\1\2"),
     (r"(error during container init: ).*(?:rlimit type 7|RLIMIT_NOFILE).*(: operation not permitted)", r"\1\2"),
@@ -70,6 +70,7 @@ BLOTS = (
     (r'(?m)^time="TIME" level=\w+ msg="(?:freezer not supported|lstat|container not running).*\n', ""),
     # Names of this run's own.
     (r"/podman\d+\b", "/podman"),
+    (r"/usr(?:/local)?/bin/runc", "runc"),
     (r"container_uuid=[0-9a-f]{32}", ""),
     (r"shared:\d+", "shared"),
 )

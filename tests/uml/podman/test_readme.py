@@ -47,4 +47,9 @@ def test_its_configuration_makes_minirunc_the_runtime(archive: Path) -> None:
         ["/usr/local/bin/minirunc", "list", "-q"], capture_output=True, text=True, check=True
     ).stdout
     assert sorted(listed.split()) == sorted(podman("ps", "--no-trunc", "--quiet").split())
+    for how in ([], [option]):  # in the list of runtimes that answer in JSON, and not
+        command = [PODMAN, *how, "run", "--rm", "--network=none", IMAGE, "nosuch"]
+        failed = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert failed.returncode == 127, how
+        assert 'exec: "nosuch": executable file not found in $PATH' in failed.stderr
     assert podman("exec", "before", "echo", "still obeys") == "still obeys"
