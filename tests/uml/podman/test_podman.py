@@ -50,7 +50,7 @@ BLOTS = (
     (r"(?m)^/null (/proc/\S+) .*", r"/null \1"),
     (r"(?m)^(/ /sys/\S+ ro,relatime - tmpfs tmpfs) .*", r"\1"),
     (r"(?m)^(\S+/vfs/dir/ID / \S+) shared:\d+ -", r"\1 -"),
-    (r"(?m)^(/ /(?:run|tmp|var/tmp) \S+ - tmpfs tmpfs rw),mode=\d+$", r"\1"),
+    (r"(?m)^(/ /(?:run|tmp|var/tmp) \S+ - tmpfs tmpfs rw),mode=\d+", r"\1"),
     (r"- sysfs sysfs r[ow]", "- sysfs sysfs"),
     # With a user namespace runc leaves /dev/mqueue to a group that is not mapped.
     (r"(?m)^(drwxrwxrwt +2 root) .*", r"\1"),
@@ -59,7 +59,7 @@ BLOTS = (
     # minirunc's own words: it names the field, the call that failed, the limit. "is a directory" is runc 1.5's, too.
     (r'(?m)^time="TIME" level=warning msg="Setting back cgroup configs failed.*\n', ""),
     (r'"\S+: memory.swap: (memory\+swap limit should be >= memory limit): [^"]*"', r'"\1"'),
-    (r"(?:unable to start container process: )?(container init was OOM-killed \(memory limit too low\?\)).*", r"\1"),
+    (r"(?:unable to start container process: )?container init was (?:possibly )?OOM-killed.*", "OOM-killed"),
     (r'Error: (?:OCI runtime error: )?(runc: .*exec: "/etc"): .*', r"Error: \1: is a directory"),
     (r"(?:error during container init: )?(error mounting \S+ to rootfs at ./etc.).*(: not a directory).*", r"\1\2"),
     (r"(?:error during container init: )?error running (?:prestart )?hook #0: (?:error running hook|\S+): ", "hook: "),
