@@ -133,9 +133,6 @@ def signals(do: Stage) -> None:
     do("stop", "signals")
     do("inspect", STATE, "signals")
     do("kill", "signals")
-    do("start", "signals")
-    do("kill", "signals")
-    do("wait", "signals")
 
 
 def paused(do: Stage) -> None:
@@ -158,6 +155,8 @@ def limits(do: Stage) -> None:
     do("update", "--memory=64m", "--memory-swap=128m", "--memory-reservation=48m", "--cpus=0.25", "limits")
     do("exec", "limits", "sh", "-c", LIMITS)
     do("update", "--memory=1g", "--memory-swap=512m", "limits")
+    do("pause", "limits")
+    do("unpause", "limits")
     do("restart", "--time=0", "limits")
     do("exec", "limits", "sh", "-c", LIMITS)
 
@@ -243,8 +242,6 @@ def pod(do: Stage) -> None:
     look = script("hostname; cat /dev/shm/there; ps -o comm,args | grep -v ps; ls /sys/class/net")
     do("run", "--rm", "--pod=p", *look)
     do("run", "--rm", "--pid=container:inpod", "--network=container:inpod", "--ipc=container:inpod", *look)
-    do("pod", "pause", "p")
-    do("pod", "unpause", "p")
     do("pod", "stop", "--time=0", "p")
     do("pod", "start", "p")
     do("exec", "inpod", "hostname")

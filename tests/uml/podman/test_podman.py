@@ -37,7 +37,6 @@ WHERE_THE_DRIVER_MATTERS = [
     scenes.pod,  # with cgroupfs Podman 4.3 forbids a pod all devices, and no runtime can open /dev/null
     scenes.run_with_options,
     scenes.limits,
-    scenes.paused,
     scenes.out_of_memory,
 ]
 OF_A_USER = [scenes.run_with_options, scenes.limits]
