@@ -19,7 +19,9 @@ GRACE_S = 30
 NUMBERS = "cd /sys/fs/cgroup; grep . memory.max memory.swap.max cpu.max cpu.weight pids.max; cat /proc/self/cgroup"
 BLOTS = [
     (r"[0-9a-f-]+cri-containerd|cri-containerd[-:][0-9a-f]+", "cri-containerd"),
-    (r"containers/[0-9a-f]+", "containers/ID"),
+    (r"kubepods-(\w+?)(mini)?runc\.slice", r"kubepods-\1.slice"),
+    # It is a bind mount with "rw": runc 1.5 sets what is asked for, Debian's 1.1 keeps what the source has.
+    (r"/dev/shm rw,(nosuid,nodev,noexec,)?relatime - tmpfs shm", "/dev/shm rw - tmpfs shm"),
 ]
 
 
@@ -145,7 +147,7 @@ def life(do: Stage) -> None:
 
 def sharing(do: Stage) -> None:
     """What a container shares with the others of its pod: their processes, or none, or the node's."""
-    look = """cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c 100000
+    look = """cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '10000[0]'
         for name in net ipc uts pid mnt cgroup; do
             test "$(readlink /proc/1/ns/$name)" = "$(readlink /proc/self/ns/$name)"; echo $name $?
         done; ls /dev/shm"""
