@@ -46,7 +46,7 @@ def test_its_configuration_makes_minirunc_the_runtime(archive: Path) -> None:
     listed = subprocess.run(
         ["/usr/local/bin/minirunc", "list", "-q"], capture_output=True, text=True, check=True
     ).stdout
-    assert sorted(listed.split()) == sorted(podman("ps", "--no-trunc", "--quiet").split())
+    assert set(podman("ps", "--no-trunc", "--quiet").split()) <= set(listed.split())
     for how in ([], [option]):  # in the list of runtimes that answer in JSON, and not
         command = [PODMAN, *how, "run", "--rm", "--network=none", IMAGE, "nosuch"]
         failed = subprocess.run(command, capture_output=True, text=True, check=False)
