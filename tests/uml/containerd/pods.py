@@ -200,7 +200,6 @@ def errors(do: Stage) -> None:
         mounts = [{"host_path": source, "container_path": target}]
         pod.start(f"mount{number}", ["true"], mounts=mounts)
     pod.start("cwd", ["true"], working_dir="/etc/passwd")
-    pod.start("tiny", ["true"], {"memory_limit_in_bytes": 1})
     pod.start("user", ["true"], security={"run_as_username": "nobody-here"})
     pod.start("caps", ["true"], security={"capabilities": {"add_capabilities": ["NO_SUCH"]}})
     pod.start("file", ["true"], {"unified": [{"key": "no.such", "value": "1"}]})
