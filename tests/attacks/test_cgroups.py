@@ -145,7 +145,6 @@ ANNOTATIONS = {
         }.items()
     },
     "run.oci.systemd.subgroup": "../../..",
-    "run.oci.systemd.force_cgroup_v1": "{host}/directory",
     "module.wasm.image/variant": "compat",
     "org.criu.config": "{host}/file",
     "../../x": "../../x",
