@@ -166,7 +166,6 @@ def out_of_memory(do: Stage) -> None:
     do(*START, "--name=oom", "--memory=16m", "--memory-swap=16m", IMAGE, "tail", "/dev/zero")
     do("wait", "oom")
     do("inspect", STATE, "oom")
-    do(*RUN, "--memory=1k", IMAGE, "true")
 
 
 def files(do: Stage) -> None:
@@ -221,6 +220,7 @@ def errors(do: Stage) -> None:
     do(*RUN, "--sysctl=net.nosuch=1", IMAGE, "true")
     do(*RUN, "--cgroup-conf=nosuch.max=1", IMAGE, "true")
     do(*RUN, "--ulimit=nofile=2000000000", IMAGE, "true")
+    do(*RUN, "--memory=1k", IMAGE, "true")  # not with systemd: its unit may be gone before runc has looked
 
 
 def health(do: Stage) -> None:

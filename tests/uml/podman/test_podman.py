@@ -67,6 +67,8 @@ BLOTS = (
     (r"(error during container init: ).*(?:rlimit type 7|RLIMIT_NOFILE).*(: operation not permitted)", r"\1\2"),
     # Podman kills, too, what has ended with its pod's pid namespace; runc 1.5 complains of that as minirunc does.
     (r'(?m)^time="TIME" level=\w+ msg="(?:freezer not supported|lstat|container not running).*\n', ""),
+    # runc warns an ordinary user each time, also where his cgroup is delegated to him.
+    (r'(?m)^time="TIME" level=warning msg="runc (?:pause|resume) may fail.*\n', ""),
     # Names of this run's own.
     (r"/podman\d+\b", "/podman"),
     (r"/usr(?:/local)?/bin/runc", "runc"),
