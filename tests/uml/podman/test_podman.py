@@ -34,7 +34,7 @@ EACH = [
     crowd.fifty_at_once,
 ]
 WHERE_THE_DRIVER_MATTERS = [
-    scenes.pod,  # with cgroupfs Podman 4.3 forbids a pod all devices, and no runtime can open /dev/null
+    scenes.pod,  # with cgroupfs Podman 4.3 forbids a pod all devices, and runc cannot open /dev/null
     scenes.run_with_options,
     scenes.limits,
     scenes.out_of_memory,
