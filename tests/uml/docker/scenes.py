@@ -21,6 +21,8 @@ BLOTS = (
     (r"( - cgroup2 cgroup rw),nsdelegate,memory_recursiveprot", r"\1"),
     # What masks a file is the host's null device here, the container's own with runc (CVE-2025-31133).
     (r"( /null /proc/\w+ rw,nosuid) - \w+ \w+ \S+", r"\1"),
+    # runc unshares before it takes the group, so in a user namespace the queues are of nobody's.
+    (r"(drwxrwxrwt 0) 65534 mqueue", r"\1 0 mqueue"),
     # runc has the limits since 1.5.
     (r"( /sys/firmware ro,relatime - tmpfs tmpfs ro),size=4k,nr_inodes=1", r"\1"),
 )

@@ -43,7 +43,16 @@ def restart_of_the_engine(do: Stage) -> None:
 def remapped(do: Stage) -> None:
     """With userns-remap: root inside is nobody outside."""
     do("run", "--rm", "--volume=named:/named", "box", "sh", "-c", f"touch /named/made; ls -ln /named; {OUTSIDE}; show")
-    do("run", "--rm", "--volume=/run/share:/data", "--user=1000", "box", "sh", "-c", "touch /data/made; ls -ln /data")
+    do(
+        "run",
+        "--rm",
+        "--volume=/run/share:/data",
+        "--user=1000",
+        "box",
+        "sh",
+        "-c",
+        "touch /data/made 2>&1; ls -ln /data",
+    )
     do("run", "--rm", "--userns=host", "box", "show")
     do("run", "--rm", "--privileged", "box", "true")
     do("run", "--rm", "--pid=host", "box", "true")
@@ -53,6 +62,6 @@ def remapped(do: Stage) -> None:
     do("run", "--rm", "--pid=container:box1", "--ipc=container:box1", "box", "sh", "-c", f"ps -o user,args; {OUTSIDE}")
 
 
-OUTSIDE = "cat /proc/self/uid_map /proc/self/gid_map"
+OUTSIDE = "exec 2>&1; cat /proc/self/uid_map /proc/self/gid_map"
 SURVIVAL: list[Scene] = [restart_of_the_engine]
 REMAPPED: list[Scene] = [remapped]
