@@ -13,12 +13,15 @@ from tests.uml.containerd.engine import CONFIG, IMAGE, Containerd, Ctr, image
 RUNC = "/usr/sbin/runc"
 IMAGE_FILE = Path("/run/tmp/image.tar")
 MINIRUNC = "/usr/local/bin/minirunc"
-# What README.md has, but for pods whose cgroups are not systemd's.
-BY_FILES = """
+# What README.md has, but for pods whose cgroups are not systemd's. And after two seconds a shim that is busy with fifty
+# containers would be taken for one without processes: a pod's namespaces would be those of pid 0.
+MORE = """
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}-cgroupfs]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}-cgroupfs.options]
   BinaryName = "{binary}"
+[timeouts]
+  "io.containerd.timeout.task.state" = "120s"
 """
 
 
@@ -33,8 +36,8 @@ def daemons() -> Iterator[list[Containerd]]:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
     debians, pasted = CONFIG.read_text(), block("### containerd")
     others = pasted.replace(MINIRUNC, RUNC).replace("minirunc", "runc")
-    CONFIG.write_text(debians + pasted + BY_FILES.format(name="minirunc", binary=MINIRUNC))
-    Path("/run/containerd-runc.toml").write_text(debians + others + BY_FILES.format(name="runc", binary=RUNC))
+    CONFIG.write_text(debians + pasted + MORE.format(name="minirunc", binary=MINIRUNC))
+    Path("/run/containerd-runc.toml").write_text(debians + others + MORE.format(name="runc", binary=RUNC))
     file = image(IMAGE_FILE, busybox_rootfs(Path("/run/tmp/box")), [IMAGE, _sandbox_image()])
     for daemon in (theirs, ours):
         daemon.start()

@@ -12,7 +12,7 @@ from tests.uml.containerd.cri import Error
 from tests.uml.containerd.engine import IMAGE, Node
 from tests.uml.containerd.scenes import LOOK, SLEEP
 
-MANY = 50
+MANY, AT_A_TIME = 50, 10
 POD, CONTAINER, NODE = 0, 1, 2  # of which the namespaces are (NamespaceMode)
 STATES = ("created", "running", "exited", "unknown")
 GRACE_S = 30
@@ -214,7 +214,7 @@ def errors(do: Stage) -> None:
 
 
 def crowd(do: Stage) -> None:
-    """Fifty containers in a pod, at once."""
+    """Fifty containers in a pod that live at once."""
     pod = Pod(do)
 
     def one(number: int) -> str:
@@ -225,7 +225,7 @@ def crowd(do: Stage) -> None:
         call("StartContainer", container_id=made["container_id"])
         return str(made["container_id"])
 
-    with ThreadPoolExecutor(MANY) as threads:
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
         ids = list(threads.map(one, range(MANY)))
     do.keep(["running"], 0, str([pod.now(id).get("state") for id in ids]))
     pod.exec(ids[-1], "hostname")
