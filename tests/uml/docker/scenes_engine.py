@@ -57,7 +57,7 @@ def remapped(do: Stage) -> None:
     do("run", "--rm", "--privileged", "box", "true")
     do("run", "--rm", "--pid=host", "box", "true")
     do("run", "--detach", "--name=box1", "--read-only", "--tmpfs=/tmp", "box", "sleep", "1000")
-    do("exec", "box1", "sh", "-c", f"exec 2>&1; {OUTSIDE}; touch /tmp/made /made; id")
+    do("exec", "box1", "sh", "-c", f"{OUTSIDE}; touch /tmp/made /made; id")
     do.terminal("exec", "-it", "box1", "sh", "-c", "tty; ls -ln $(tty) | cut -c1-40")
     do("run", "--rm", "--pid=container:box1", "--ipc=container:box1", "box", "sh", "-c", f"ps -o user,args; {OUTSIDE}")
 
