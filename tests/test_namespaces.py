@@ -11,6 +11,7 @@ import pytest
 
 from tests import inside
 from tests.ground.bundle import Bundle
+from tests.ground.network import network
 from tests.ground.runtime import Runtime
 
 MAPPINGS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -53,6 +54,20 @@ def test_message_queues_belong_to_the_user_namespaces_root(minirunc: Runtime, bu
     """/dev/mqueue belongs to who made the ipc namespace, so this is made by root inside."""
     result = minirunc.run(mapped(bundle("stat -c '%u:%g %a' /dev/mqueue; chmod 1770 /dev/mqueue")))
     assert (result.status, result.out, result.err) == (0, "0:0 1777\n", "")
+
+
+def test_hooks_in_a_new_user_namespace_and_the_network_of_others(
+    tmp_path: Path, minirunc: Runtime, bundle: Callable[..., Bundle]
+) -> None:
+    """Both are joined at once: once in the user namespace nobody has rights over what the host owns."""
+    made = mapped(bundle("readlink /proc/self/ns/net"))
+    tell = {"path": "/bin/sh", "args": ["sh", "-c", "readlink /proc/self/ns/net >&2"]}
+    made.config["hooks"] = {"createContainer": [tell], "startContainer": [tell]}
+    with network(tmp_path / "net") as net:
+        made.namespace("network", path=str(net.file))
+        result = minirunc.run(made)
+        link = f"net:[{net.file.stat().st_ino}]\n"
+    assert (result.status, result.out) == (0, link), result.err
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in ("mount", "user")])

@@ -102,7 +102,7 @@ class Birth:
         self.master: int | None = None
         self.fifo: int | None = None
         self.moved: Moved | None = None
-        self.held: dict[str, int] = {}  # its namespaces, for hooks
+        self.held: dict[str, int] = {}  # an ordinary user's: its namespaces, for hooks
         self.proxy: Proxy | None = None  # to `options.manager`, for who waits for the process
         self.store.claim()
         try:
@@ -258,7 +258,7 @@ class Birth:
         told = hooks.Told(self.state, CREATING, self.hand.pid)
         hooks.run_outside("prestart", listed.prestart, told)
         hooks.run_outside("createRuntime", listed.create_runtime, told)
-        if listed.create_container or (listed.start_container and not self.options.waits):
+        if posix.geteuid() != 0 and (listed.create_container or (listed.start_container and not self.options.waits)):
             self.held = namespaces.hold(self.config.linux.namespaces, self.hand)
         if listed.create_container:
             from minirunc.container import enter
