@@ -1,6 +1,7 @@
 """Fixtures for all tests: a busybox root file system, bundles, the runtime, a watch on what it leaves."""
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,11 @@ from tests.attacks import table
 from tests.ground import bundle as bundles
 from tests.ground import compare, hands, leftovers
 from tests.ground.runtime import PURE_V2, Runtime
+
+
+def pytest_configure() -> None:
+    """Have SIGINT end our children, also where we are a shell's background job, in which it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
