@@ -239,8 +239,7 @@ class Birth:
         place = target.Place(hand, self.root, self.options.bundle, self.state.rootfs, cgroup, userns)
         place.label = config.linux.mount_label
         place.slave = self._mounts_in_callers()
-        if not namespaces.is_new(config.linux.namespaces, "cgroup"):
-            place.cgroup_options = cgroupfs.mount_options()  # they are set anew by who mounts in the host's namespace
+        place.of_host_cgroups = not namespaces.is_new(config.linux.namespaces, "cgroup")
         place.context = config.annotations.get("run.oci.mount_context_type", place.context)
         attach.apply(config.mounts, place)
         joined_or_new = bool(self.kinds & CLONE_NEWNS)

@@ -13,8 +13,6 @@ from minirunc.kernel import cgroupfs, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from minirunc.config import Config
     from minirunc.config.hooks import Hook
 
@@ -56,9 +54,10 @@ def start(store: Store, manager: str = "") -> None:
             from minirunc.container import notify
 
             proxy, pidfd = notify.of_start(store, manager), _pidfd(state)
-        begun = _begun(state)
         _release(store)
-        if begun:
+        if status.memory_limited(state):
+            from minirunc.container import begun
+
             begun.check(state)
     finally:
         posix.close(lock)
@@ -66,16 +65,6 @@ def start(store: Store, manager: str = "") -> None:
         _poststart_hooks(store, state)
     if proxy and pidfd is not None:
         proxy.until_ready(pidfd, state.pid)
-
-
-def _begun(state: State) -> "ModuleType | None":
-    """What watches the process begin, where it may not. Imported before it does: containerd looks for what the kernel
-    kills for want of memory from the moment we are gone, so that is to be soon."""
-    if not status.memory_limited(state):
-        return None
-    from minirunc.container import begun
-
-    return begun
 
 
 def _release(store: Store) -> None:

@@ -62,6 +62,7 @@ def _enter(hand: Hand, state: State, config: Config) -> target.Place:
     userns = bool(namespaces.flags(config.linux.namespaces) & CLONE_NEWUSER)
     place = target.Place(hand, int(root), state.bundle, state.rootfs, "", userns)
     place.live = True
+    place.of_host_cgroups = not namespaces.is_new(config.linux.namespaces, "cgroup")
     place.label = config.linux.mount_label
     place.context = config.annotations.get("run.oci.mount_context_type", place.context)
     return place

@@ -146,7 +146,8 @@ def held(told: dict[str, Any]) -> None:
     assert told["own"]["Seccomp"] == "2"
     assert told["breaches"] == []
     assert told["hands"] > 0, told
-    assert told["attempts"] > 0, told
+    # In User-Mode Linux one round of all ways may be longer than a hand's life.
+    assert told["attempts"] > (0 if IN_UML else told["hands"]), told
     assert told["programs"] > 0, told
 
 

@@ -276,9 +276,17 @@ def test_mount_without_a_cgroup_namespace_leaves_the_hosts_options(
     minirunc: Runtime, limited: Callable[..., Bundle]
 ) -> None:
     """cgroup2 mounted in the host's cgroup namespace sets the options of all its mounts anew: they are as they were."""
-    before = [line for line in Path("/proc/self/mounts").read_text().splitlines() if " cgroup2 " in line]
+
+    def hosts() -> list[str]:
+        return [line for line in Path("/proc/self/mounts").read_text().splitlines() if " cgroup2 " in line]
+
+    before = hosts()
     assert "nsdelegate" in before[0]
-    made = limited("grep cgroup2 /proc/mounts")
+    made = limited("exec sleep 1000")
     made.without_namespace("cgroup")
-    assert "nsdelegate" in minirunc.run(made).out
-    assert [line for line in Path("/proc/self/mounts").read_text().splitlines() if " cgroup2 " in line] == before
+    id = minirunc.start(made)
+    assert "nsdelegate" in minirunc.ok("exec", id, "cat", "/proc/1/mounts")
+    assert hosts() == before
+    more = json.dumps([{"destination": "/mnt", "type": "cgroup2", "source": "cgroup2"}])
+    minirunc.ok("mounts", "add", id, "-", input=more)
+    assert hosts() == before

@@ -95,8 +95,8 @@ def hold(namespaces: list[Namespace], hand: Hand) -> dict[str, int]:
     """Those that the hand is in, an fd of ours for each kind; from the host's root.
 
     It opens them itself: as it is not dumpable, an ordinary user may neither look at them by its pid nor join them by a
-    pidfd (PTRACE_MODE_READ in ptrace(2)). For him alone: only a pidfd joins a new user namespace
-    and the network of others at once.
+    pidfd (PTRACE_MODE_READ in ptrace(2)). For him alone: only a pidfd joins a new user namespace and the network of
+    others at once.
     """
     names = {"mount": "mnt", "network": "net"}
     kinds = [namespace.type for namespace in namespaces]

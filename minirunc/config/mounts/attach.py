@@ -10,7 +10,7 @@ from minirunc.base.errors import ConfigError, Error, SyscallError
 from minirunc.config.mounts import Mount, target
 from minirunc.config.mounts.options import CLEARABLE, Options, attributes, chosen_flags, parse_options
 from minirunc.config.mounts.target import Job, Place
-from minirunc.kernel import procfs, trace
+from minirunc.kernel import cgroupfs, procfs, trace
 from minirunc.kernel.constants import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -359,8 +359,8 @@ def _of_a_namespace(job: Job, place: Place) -> None:
     """proc, sysfs, cgroup2: the kernel denies a new one in a user namespace that does not own what it shows."""
     if job.fs_type == "cgroup2" and not place.cgroup:
         job.options.flags |= MS_RDONLY  # the cgroup it shows is not the container's own (CVE-2023-25809)
-    if job.fs_type == "cgroup2":
-        job.options.data += place.cgroup_options
+    if job.fs_type == "cgroup2" and place.of_host_cgroups:
+        job.options.data += cgroupfs.mount_options()
     try:
         _new(job, place)
     except SyscallError as error:

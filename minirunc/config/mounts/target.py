@@ -40,7 +40,7 @@ class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
     __slots__ = (
-        "bundle", "cgroup", "cgroup_options", "context", "hand", "label", "late", "live", "root", "rootfs", "slave",
+        "bundle", "cgroup", "context", "hand", "label", "late", "live", "of_host_cgroups", "root", "rootfs", "slave",
         "tree", "used", "user_namespaces", "userns",
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Place:
         self.tree = inroot.Tree(root)
         self.bundle = bundle
         self.rootfs = rootfs  # the root as the host sees it
-        self.cgroup_options: list[str] = []  # of cgroup2, where a new mount would change the host's
+        self.of_host_cgroups = False  # in the host's cgroup namespace, where a new cgroup2 changes all others' options
         self.cgroup = cgroup  # host path of the container's cgroup, for where cgroup2 cannot be mounted
         self.userns = userns
         self.label = ""  # linux.mountLabel
