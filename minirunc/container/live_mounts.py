@@ -8,6 +8,7 @@ If one cannot be had those before it are taken away again. The stored configurat
 """
 
 import posix
+import resource
 
 from minirunc.base.errors import Error, SyscallError
 from minirunc.config import Config, load_mounts
@@ -20,7 +21,7 @@ from minirunc.kernel import inroot, procfs
 from minirunc.kernel.constants import AT_FDCWD, CLONE_NEWUSER, MNT_DETACH, O_CLOEXEC, O_DIRECTORY, O_PATH
 from minirunc.kernel.hand import Hand
 
-EINVAL = 22
+EINVAL, ELOOP = 22, 40
 _PATIENCE_S = 10.0  # with another process that starts, updates or deletes the container
 
 
@@ -38,6 +39,8 @@ def change(store: Store, text: bytes, name: str, *, add: bool) -> None:
         if config.linux.namespace("mount") is None:
             raise Error(f"container {store.id} has no mount namespace of its own: mount below {state.rootfs}")
         mounts = load_mounts(text, name, config)
+        files = resource.RLIMIT_NOFILE
+        resource.setrlimit(files, (resource.getrlimit(files)[1],) * 2)  # the hand has all that are added open
         hand = Hand()
         try:
             place = _enter(hand, state, config)
@@ -53,12 +56,16 @@ def change(store: Store, text: bytes, name: str, *, add: bool) -> None:
 
 
 def _enter(hand: Hand, state: State, config: Config) -> target.Place:
-    """Into the container's namespaces; not into its cgroup, which may be frozen or full."""
+    """Into the container's namespaces; not into its cgroup, which may be frozen or full; to a procfs of our own."""
     enter.join(hand, state.pid, config.linux.namespaces)
     enter.check_joined(state)
     with hand.batch() as do:
         root = do.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC)
         do.umask(0o022)
+    proc = procfs.private(hand, int(root))
+    with hand.batch() as do:
+        do.fchdir(proc)  # to name a mount by its fd, also when no further one can be had
+        do.close(proc)
     userns = bool(namespaces.flags(config.linux.namespaces) & CLONE_NEWUSER)
     place = target.Place(hand, int(root), state.bundle, state.rootfs, "", userns)
     place.live = True
@@ -69,19 +76,18 @@ def _enter(hand: Hand, state: State, config: Config) -> target.Place:
 
 
 def _add(mounts: list[Mount], place: target.Place) -> None:
-    done: list[Mount] = []
+    """Each is open until all are there, to be taken back by its fd: by name somebody inside may have moved it."""
     try:
         for index, mount in enumerate(mounts):
             attach.one(index, mount, place)
-            done.append(mount)
         with place.hand.batch() as do:
             attach.finish(place, do)
     except BaseException:
-        for mount in reversed(done):
+        for tree in reversed(place.attached):
             try:
-                _detach(mount, place)
+                _detach(int(tree), place)
             except Error:
-                pass  # somebody inside was quicker; the first error is told
+                pass  # it was not, or somebody inside was quicker; the first error is told
         raise
     finally:
         for namespace in place.user_namespaces.values():
@@ -89,24 +95,23 @@ def _add(mounts: list[Mount], place: target.Place) -> None:
 
 
 def _remove(index: int, mount: Mount, place: target.Place) -> None:
+    """Over no link: one that was turned meanwhile could have a mask or a read-only mount of the container's go."""
+    hand, destination = place.hand, target.clean(mount.destination)
     try:
-        _detach(mount, place)
+        found = inroot.open_itself(hand, place.root, destination)
+        is_link = inroot.kind_and_mode(hand, found) & target.KIND == target.LINK
+        _detach(found, place)
     except SyscallError as error:
-        if error.call == "umount2" and error.errno == EINVAL:
+        if error.errno == ELOOP or (error.call == "umount2" and error.errno == EINVAL and is_link):
+            error.message += f": {destination} leads over a link; name the mount as /proc/1/mountinfo inside does"
+        elif error.call == "umount2" and error.errno == EINVAL:
             error.message += ": there is no mount of the container's own to be taken away"
         error.add_note(f'error unmounting "{mount.destination}" (mounts[{index}])')
         raise
 
 
-def _detach(mount: Mount, place: target.Place) -> None:
-    """Let go of what is mounted at the destination, by its fd: umount2(2) takes a path, so one of a procfs of ours."""
-    job = target.Job(mount)
-    hand = place.hand
-    found = inroot.open_path(hand, *place.tree.at(job.in_root), O_PATH | job.nofollow)
-    proc = procfs.private(hand, place.root)
-    with hand.batch() as do:
-        do.fchdir(proc)
+def _detach(found: int, place: target.Place) -> None:
+    """Let go of the mount that this fd is the root of: umount2(2) takes a path, so one of the procfs of ours."""
+    with place.hand.batch() as do:
         do.umount2(f"self/fd/{found}", MNT_DETACH)
-        do.fchdir(place.root)
-        do.close(proc)
         do.close(found)

@@ -13,6 +13,7 @@ from minirunc.kernel.constants import (
     O_PATH,
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
     STATX_BASIC_STATS,
 )
 from minirunc.kernel.hand import Batch, Hand
@@ -90,6 +91,14 @@ def open_path(hand: Hand, root: int, in_root: str, flags: int = O_PATH) -> int:
     if fd < 0:
         raise SyscallError("openat2", f'root, "{in_root}", RESOLVE_IN_ROOT', -fd)
     return fd
+
+
+def open_itself(hand: Hand, root: int, in_root: str) -> int:
+    """The O_PATH fd of what stands at `in_root`, reached over no link, a link itself too; ELOOP for one on the way."""
+    with hand.batch() as do:
+        flags = O_PATH | O_NOFOLLOW | O_CLOEXEC
+        fd = do.openat2(root, in_root, flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    return int(fd)
 
 
 def kind_and_mode(hand: Hand, fd: int) -> int:

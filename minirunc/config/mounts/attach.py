@@ -137,9 +137,10 @@ def _attach(tree: Fd, onto: target.Target | None, job: Job, place: Place) -> Non
 
 
 def close_used(place: Place, do: Batch) -> None:
-    for fd in place.used:
-        do.close(fd)
-    place.used.clear()
+    if not place.live:
+        for fd in place.used:
+            do.close(fd)
+        place.used.clear()
 
 
 def settle(tree: Fd, options: Options, do: Batch) -> None:

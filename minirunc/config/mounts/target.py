@@ -25,7 +25,7 @@ from minirunc.kernel.constants import (
 from minirunc.kernel.hand import Batch, Hand
 from minirunc.kernel.syscalls import Fd, Out
 
-EPERM, ENOENT, EAGAIN, ENOSYS = 1, 2, 11, 38
+EPERM, ENOENT, ENOSYS = 1, 2, 38
 DIRECTORY, LINK = 0o040000, 0o120000
 KIND = 0o170000
 NOT_A_DIRECTORY = "not a directory: a directory cannot be mounted onto a file, nor a file onto a directory"
@@ -40,8 +40,8 @@ class Place:
     """Where the mounts go: the hand, the root it has open, and what relative sources are relative to."""
 
     __slots__ = (
-        "bundle", "cgroup", "context", "hand", "label", "late", "live", "of_host_cgroups", "root", "rootfs", "slave",
-        "tree", "used", "user_namespaces", "userns",
+        "attached", "bundle", "cgroup", "context", "hand", "label", "late", "live", "of_host_cgroups", "root", "rootfs",
+        "slave", "tree", "used", "user_namespaces", "userns",
     )  # fmt: skip
 
     def __init__(self, hand: Hand, root: int, bundle: str, rootfs: str, cgroup: str, userns: bool) -> None:
@@ -56,6 +56,7 @@ class Place:
         self.label = ""  # linux.mountLabel
         self.slave = False  # what is bound is to be a slave of its source: nobody said so of the whole tree
         self.live = False  # the hand is in a container that exists: what is bound is not to be found from there
+        self.attached: list[Fd] = []  # in such a one: open until all are there, or to be taken back
         self.context = "context"  # the option it is given by: mount(8), "Mounting with SELinux"
         self.used: list[int] = []  # fds of attached mounts, to be closed with the next batch
         self.late: list[int] = []  # mounts to be made read-only when everything is in place
@@ -144,6 +145,8 @@ class Landing:
         self.flags = O_PATH | job.nofollow
         self.again: Fd = -1
         self.stats = Out(256), Out(256)
+        if place.live:
+            place.attached.append(tree)
         root, _ = place.tree.at(self.in_root)
         if root == place.root:
             self.again = do.tolerate(inroot.openat2(do, root, self.in_root, self.flags))
@@ -155,7 +158,7 @@ class Landing:
         """Raise SecurityError if what is found at the destination is not this mount."""
         if not self.stats[0].data:
             return
-        if int(self.again) == -EAGAIN:
+        if int(self.again) < 0:  # a rename raced with it; or why it was not found is no attack
             again = inroot.find(place.hand, place.root, self.in_root, self.flags)
             with place.hand.batch() as do:
                 do.tolerate(do.statx(again, "", AT_EMPTY_PATH, STATX_MNT_ID, self.stats[1]))
