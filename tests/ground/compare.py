@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 
 PROPERTY = "compared"
+ONCE = "differed once"
 PATIENCE_S = 120
 WIDTH = 60  # of a column of the table
 BLOTS = (
@@ -39,8 +40,8 @@ class Engine(Protocol):
     def argv(self, words: Sequence[str]) -> list[str]:
         """The whole command line of a call."""
 
-    def clean(self) -> None:
-        """Remove all containers."""
+    def clean(self, again: bool) -> None:
+        """Remove all containers; `again`: their scene is played once more."""
 
 
 class Seen(NamedTuple):
@@ -127,14 +128,10 @@ Scene = Callable[[Stage], None]
 
 
 def play(scene: Scene, engines: Sequence[Engine], blots: Sequence[tuple[str, str]] = ()) -> list[list[Seen]]:
-    """Play it on both engines at once, then remove what it left: what was seen on each."""
+    """Play it on both engines at once: what was seen on each."""
     stages = [Stage(engine, blots) for engine in engines]
-    try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(scene, stages))
-    finally:
-        for engine in engines:
-            engine.clean()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(scene, stages))
     return [stage.seen for stage in stages]
 
 
@@ -150,11 +147,18 @@ def compare(
     Engines have races of their own (which stream is read first, whether an OOM is told before the end), so what differs
     is played once more: a difference is what is seen twice.
     """
-    theirs, ours = play(scene, engines, blots)
     same = "the same"
-    if theirs != ours:
-        same = "the same, the second time"
+    try:
         theirs, ours = play(scene, engines, blots)
+        if theirs != ours:
+            same = "the same, the second time"
+            request.node.user_properties.append((ONCE, "\n".join(_difference(theirs, ours))))
+            for engine in engines:
+                engine.clean(again=True)
+            theirs, ours = play(scene, engines, blots)
+    finally:
+        for engine in engines:
+            engine.clean(again=False)
     assert theirs, "nothing was seen"
     nothing = Seen("", -1, "")
     for one, other in zip_longest(theirs, ours, fillvalue=nothing):
@@ -164,13 +168,19 @@ def compare(
 
 
 def summary(reporter: pytest.TerminalReporter) -> None:
-    """Print the table of what was compared: a line a call."""
+    """Print the table of what was compared, a line a call; and what differed the first time only."""
     rows: dict[str, list[list[Any]]] = {}
-    for outcome in ("passed", "failed"):
-        for report in reporter.stats.get(outcome, []):
-            for name, value in getattr(report, "user_properties", ()):
-                if name == PROPERTY and getattr(report, "when", "") == "call":
+    once: list[tuple[str, str]] = []
+    for report in [*reporter.stats.get("passed", []), *reporter.stats.get("failed", [])]:
+        if getattr(report, "when", "") == "call":
+            for name, value in report.user_properties:
+                if name == PROPERTY:
                     rows.setdefault(value[0], []).append(value[1:])
+                elif name == ONCE:
+                    once.append((report.nodeid, value))
+    for test, difference in once:
+        reporter.section(f"{test}: differed once")
+        reporter.line(difference)
     for where, found in sorted(rows.items()):
         reporter.section(f"{where}: runc | minirunc")
         for scene, call, one, other, same in found:

@@ -93,6 +93,11 @@ def mounts(below: Path) -> list[str]:
     return [f"mount {line}" for line in _mountinfo() if f"{below}/" in line]
 
 
+def host_mounts(directory: Path) -> list[str]:
+    """The mounts in our mount namespace, without those that tests beside us make in their directories."""
+    return [line for line in _mountinfo() if "/pytest-" not in line or f"{directory}/" in line]
+
+
 def cgroup2_mounts() -> list[Path]:
     """Where cgroup2 is mounted."""
     lines = [line.split() for line in _mountinfo()]

@@ -105,7 +105,7 @@ class Ctr:
             more += ["--runc-systemd-cgroup", "--cgroup", f"system.slice:{self.runtime}:{id}"]
         return self.daemon.ctr("run", *more, *words[1:], namespace=self.runtime)
 
-    def clean(self) -> None:
+    def clean(self, again: bool = False) -> None:
         """Remove all containers."""
         for id in self._told("containers", "ls", "--quiet").split():
             self._told("tasks", "delete", "--force", id)
@@ -131,7 +131,7 @@ class Node:
         """Nobody calls it by a command."""
         raise NotImplementedError
 
-    def clean(self) -> None:
+    def clean(self, again: bool = False) -> None:
         """Remove all pods."""
         for pod in self.client.call("ListPodSandbox").get("items", []):
             for method in ("StopPodSandbox", "RemovePodSandbox"):

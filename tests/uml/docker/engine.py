@@ -70,7 +70,7 @@ class Docker:
         """The whole command line of a call."""
         return [DOCKER, "--host", f"unix://{self.socket}", *words]
 
-    def clean(self) -> None:
+    def clean(self, again: bool = False) -> None:
         """Remove all containers and volumes. By the API, which does not start a client for each."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._remove, self.ask("GET", "/containers/json?all=1")))

@@ -1,6 +1,7 @@
 """Podman with one runtime: its containers.conf, its storage, its image of busybox."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,5 +63,9 @@ class Podman:
                 process.terminate()
         self.socket.unlink(missing_ok=True)
 
-    def clean(self) -> None:
-        """What a scene leaves stays: its names are its own, and all ends with the kernel."""
+    def clean(self, again: bool) -> None:
+        """Remove what a scene left, to play it again. Else it stays: its names are its own, and Podman is slow."""
+        if again:
+            for words in ("pod rm --all --force --time=0", "rm --all --force --time=0", "volume prune --force"):
+                subprocess.run(self.argv(words.split()), check=True, capture_output=True)
+            shutil.rmtree(self.directory / "shared", ignore_errors=True)
