@@ -98,6 +98,7 @@ run --preserve-fds=3 --preserve-fds 4 id
 run -preserve-fds=3 id
 run --console-socket /s --pidfd-socket /t id
 create id --pid-file /p
+create --no-subreaper id
 create -pid-file /p -console-socket /c -pidfd-socket /d id
 create -- id
 kill id

@@ -39,7 +39,7 @@ def test_every_option_reaches_the_command_under_its_long_name():
     assert call.command is COMMANDS["create"]
     assert call.options == {
         "bundle": "", "config": "", "console_socket": "", "pidfd_socket": "", "pid_file": "", "no_pivot": False,
-        "no_new_keyring": False, "preserve_fds": 0,
+        "no_new_keyring": False, "preserve_fds": 0, "no_subreaper": False,
     }  # fmt: skip
 
 
@@ -51,6 +51,7 @@ def test_every_option_reaches_the_command_under_its_long_name():
         ("run --b /b id", ({"bundle": "/b"}, ["id"])),
         ("run id -d --pid-file p", ({"detach": True, "pid_file": "p"}, ["id"])),
         ("run -no-subreaper id", ({"no_subreaper": True}, ["id"])),
+        ("create --no-subreaper id", ({"no_subreaper": True}, ["id"])),
         ("run --detach --detach=false id", ({}, ["id"])),
         ("run --bundle --keep id", ({"bundle": "--keep"}, ["id"])),
         ("run --bundle /a --bundle /b id", ({"bundle": "/b"}, ["id"])),

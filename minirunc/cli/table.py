@@ -171,7 +171,7 @@ COMMANDS = {
         Command(
             "create",
             "create a container; its process waits for start",
-            _CREATE,
+            (*_CREATE, Option("no-subreaper", FLAG, "(without effect: create waits for nothing)", False, hidden=True)),
             about=_BIRTH + "When create returns the container is complete, but for the program of process.args.",
         ),
         Command(

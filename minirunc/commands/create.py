@@ -16,6 +16,7 @@ def create(
     no_pivot: bool,
     no_new_keyring: bool,
     preserve_fds: int,
+    no_subreaper: bool,  # noqa: ARG001 - crun's, also here
 ) -> int:
     """Make it; the pid file is written last, when all is there."""
     birth = born(

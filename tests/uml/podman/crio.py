@@ -101,7 +101,7 @@ class Crio:
         """The container's output, as conmon logged it, without the times."""
         return _unlogged(self.directory / "bundles" / id / "log")
 
-    def clean(self) -> None:
+    def clean(self, again: bool = False) -> None:
         """Remove all containers."""
         for bundle in (self.directory / "bundles").iterdir():
             self.call("delete", "--force", bundle.name)
