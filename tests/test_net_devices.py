@@ -15,7 +15,7 @@ from tests.config_json import loaded, namespaces, refusal
 from tests.ground import hands
 from tests.ground.bundle import Bundle
 from tests.ground.network import Network, network
-from tests.ground.runtime import Result, Runtime
+from tests.ground.runtime import Result, Runtime, wait_until
 from tests.test_namespaces import mapped
 
 SHOW = "ip address show dev {0} && cat /sys/class/net/{0}/ifalias"
@@ -328,7 +328,7 @@ class TestKilled:
         """Virtual devices are destroyed by the kernel (network_namespaces(7)), and `delete` has nothing to tell."""
         id = self.killed(minirunc, moving(bundle(), v0="ctr0"))
         assert minirunc("delete", "--force", id) == (0, "", "")
-        assert host.names() == set()
+        wait_until(lambda: host.names() == set(), "the kernel has removed the namespace")
 
     def test_joined_namespace_has_it_and_delete_says_so(
         self, minirunc: Runtime, bundle: Callable[..., Bundle], host: Network, pod: Network

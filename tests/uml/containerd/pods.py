@@ -12,7 +12,7 @@ from tests.uml.containerd.cri import Error
 from tests.uml.containerd.engine import IMAGE, Node
 from tests.uml.containerd.scenes import LOOK, SLEEP
 
-MANY, AT_A_TIME = 50, 10
+MANY, AT_A_TIME = 25, 10
 POD, CONTAINER, NODE = 0, 1, 2  # of which the namespaces are (NamespaceMode)
 STATES = ("created", "running", "exited", "unknown")
 GRACE_S = 30
@@ -214,7 +214,7 @@ def errors(do: Stage) -> None:
 
 
 def crowd(do: Stage) -> None:
-    """Fifty containers in a pod that live at once."""
+    """Fifty containers live at once: as many in a pod of each runtime's."""
     pod = Pod(do)
 
     def one(number: int) -> str:
