@@ -39,7 +39,8 @@ class Podman:
 
     def argv(self, words: Sequence[str]) -> list[str]:
         """The whole command line of a call; with `--remote` in front it goes to the service."""
-        podman = [*self._prefix, "env", *GO, f"CONTAINERS_CONF={self._conf}", PODMAN]
+        here = f"--chdir={self.directory}"  # where conmon leaves a file "oom"
+        podman = [*self._prefix, "env", here, *GO, f"CONTAINERS_CONF={self._conf}", PODMAN]
         if words[0] == "--remote":
             return [*podman, "--remote", f"--url={self._url}", *words[1:]]
         where = [f"--{name}={self.directory / name}" for name in ("root", "runroot", "tmpdir")]
