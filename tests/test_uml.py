@@ -1,7 +1,9 @@
 """tests/ground/uml.py: the harness that boots the second kernel."""
 
 import os
+import re
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -68,11 +70,13 @@ def test_kernel_does_not_outlive_who_started_it(tmp_path: Path) -> None:
         (first,) = _children(starter.pid)
         (kernel,) = _children(first)
         pidfd = os.pidfd_open(kernel)
+        (box,) = re.findall(r"\binit=(\S+)/init\b", Path(f"/proc/{kernel}/cmdline").read_text().replace("\0", " "))
         starter.kill()
     # Dead, but perhaps not waited for: a test before this one may have made us the one to adopt it.
     ended = select.select([pidfd], [], [], 60)[0]
     os.close(pidfd)
     assert ended
+    shutil.rmtree(box)  # which who was killed cannot have removed
 
 
 def test_kernel_that_dies_is_an_error() -> None:
