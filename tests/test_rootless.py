@@ -59,6 +59,22 @@ def test_user_maps_his_subordinate_ids(minirunc: Runtime, bundle: Callable[..., 
     minirunc.ok("delete", id)
 
 
+def test_user_adds_mounts(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
+    """A file system of the container's own; what is the host's the kernel lets root copy: one error, none is left."""
+    id = minirunc.start(given(bundle("exec sleep 1000"), home))
+    before = minirunc.ok("exec", id, "cat", "/proc/1/mountinfo")
+    fresh = {"destination": "/fresh", "type": "tmpfs", "source": "tmpfs"}
+    bound = {"destination": "/data", "type": "bind", "source": "/etc", "options": ["bind"]}
+    failed = minirunc("mounts", "add", id, "-", input=json.dumps([fresh, bound]))
+    assert (failed.status, failed.out, failed.err.count("\n")) == (1, "", 1)
+    assert "only root may copy mounts of the host into a container that exists" in failed.err
+    assert minirunc.ok("exec", id, "cat", "/proc/1/mountinfo") == before
+    minirunc.ok("mounts", "add", id, "-", input=json.dumps([fresh]))
+    assert minirunc.ok("exec", id, "sh", "-c", "touch /fresh/x; stat -c %u /fresh/x") == "0\n"
+    minirunc.ok("mounts", "remove", id, "-", input=json.dumps([fresh]))
+    assert minirunc.ok("exec", id, "cat", "/proc/1/mountinfo") == before
+
+
 def test_ids_that_are_not_his_are_refused(minirunc: Runtime, bundle: Callable[..., Bundle], home: Path) -> None:
     """linux.uidMappings of ids he was not given: newuidmap's own words, nothing is left."""
     made = given(bundle(), home, {"containerID": 1, "hostID": 1, "size": 10})

@@ -39,10 +39,10 @@ def change(store: Store, text: bytes, name: str, *, add: bool) -> None:
         if config.linux.namespace("mount") is None:
             raise Error(f"container {store.id} has no mount namespace of its own: mount below {state.rootfs}")
         mounts = load_mounts(text, name, config)
-        files = resource.RLIMIT_NOFILE
-        resource.setrlimit(files, (resource.getrlimit(files)[1],) * 2)  # the hand has all that are added open
         hand = Hand()
         try:
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.prlimit(hand.pid, resource.RLIMIT_NOFILE, (most, most))  # all that are added are open at once
             place = _enter(hand, state, config)
             if add:
                 _add(mounts, place)
@@ -83,11 +83,11 @@ def _add(mounts: list[Mount], place: target.Place) -> None:
         with place.hand.batch() as do:
             attach.finish(place, do)
     except BaseException:
-        for tree in reversed(place.attached):
+        for tree in filter(None, map(int, reversed(place.attached))):  # 0: the batch did not come to make it
             try:
-                _detach(int(tree), place)
+                _detach(tree, place)
             except Error:
-                pass  # it was not, or somebody inside was quicker; the first error is told
+                pass  # it was not attached, or somebody inside was quicker; the first error is told
         raise
     finally:
         for namespace in place.user_namespaces.values():
@@ -96,15 +96,17 @@ def _add(mounts: list[Mount], place: target.Place) -> None:
 
 def _remove(index: int, mount: Mount, place: target.Place) -> None:
     """Over no link: one that was turned meanwhile could have a mask or a read-only mount of the container's go."""
-    hand, destination = place.hand, target.clean(mount.destination)
+    destination = target.clean(mount.destination)
+    is_link = False
     try:
-        found = inroot.open_itself(hand, place.root, destination)
-        is_link = inroot.kind_and_mode(hand, found) & target.KIND == target.LINK
+        found = inroot.open_itself(place.hand, place.root, destination)
+        is_link = inroot.kind_and_mode(place.hand, found) & target.KIND == target.LINK
         _detach(found, place)
     except SyscallError as error:
-        if error.errno == ELOOP or (error.call == "umount2" and error.errno == EINVAL and is_link):
+        no_mount = error.call == "umount2" and error.errno == EINVAL
+        if error.errno == ELOOP or (no_mount and is_link):
             error.message += f": {destination} leads over a link; name the mount as /proc/1/mountinfo inside does"
-        elif error.call == "umount2" and error.errno == EINVAL:
+        elif no_mount:
             error.message += ": there is no mount of the container's own to be taken away"
         error.add_note(f'error unmounting "{mount.destination}" (mounts[{index}])')
         raise
