@@ -43,16 +43,8 @@ def restart_of_the_engine(do: Stage) -> None:
 def remapped(do: Stage) -> None:
     """With userns-remap: root inside is nobody outside."""
     do("run", "--rm", "--volume=named:/named", "box", "sh", "-c", f"touch /named/made; ls -ln /named; {OUTSIDE}; show")
-    do(
-        "run",
-        "--rm",
-        "--volume=/run/share:/data",
-        "--user=1000",
-        "box",
-        "sh",
-        "-c",
-        "touch /data/made 2>&1; ls -ln /data",
-    )
+    look = "touch /data/made 2>&1; ls -ln /data"
+    do("run", "--rm", "--volume=/run/share:/data", "--user=1000", "box", "sh", "-c", look)
     do("run", "--rm", "--userns=host", "box", "show")
     do("run", "--rm", "--privileged", "box", "true")
     do("run", "--rm", "--pid=host", "box", "true")
